@@ -1,0 +1,12 @@
+// Contract: the kernel's virtual map. Every bound is a compile-time constant, so that a conversion is one addition.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The port defines
+//   ARCH_DIRECT_BASE      where physical address 0 would lie in the direct map; phys + ARCH_DIRECT_BASE = virt
+//   ARCH_PHYS_LIMIT       first physical address past what the direct map can hold (a power of two)
+//   ARCH_MEMMAP_BASE      struct page of page frame 0; the window holds ARCH_PHYS_LIMIT / PAGE_SIZE of them
+//   ARCH_VMALLOC_BASE, ARCH_VMALLOC_END    the space that vmem hands out: vmalloc, vmap, ioremap, stacks
+//   ARCH_IMAGE_BASE       where the kernel image is linked
+#pragma once
+
+#include <port/layout.h>

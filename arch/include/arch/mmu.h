@@ -1,0 +1,52 @@
+// Contract: the shape of a page-table entry. The walk itself is generic (mm/vmap/pgtable.c).
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A table is one granule of 512 entries. Level 0 holds granule leaves; an entry of level L covers
+// MMU_PAGE_SIZE << (9 * L) bytes, as a leaf or by a table of level L - 1. The root has level ARCH_PT_LEVELS - 1.
+//
+// The port defines, all inline and without side effects:
+//   pte_t                                   one-field struct, 8 bytes; all zero is "not present"
+//   ARCH_PT_LEVELS                          3 for Sv39
+//   ARCH_PT_LEAF_LEVELS                     levels at which a leaf is allowed, counted from 0
+//   pte_t arch_pte_leaf(paddr_t, unsigned prot, unsigned level)
+//   pte_t arch_pte_table(paddr_t)
+//   bool arch_pte_is_present(pte_t), arch_pte_is_leaf(pte_t)
+//   paddr_t arch_pte_paddr(pte_t)           of the leaf's memory or of the table
+//   unsigned arch_pte_prot(pte_t)           of a leaf, as PROT_ bits
+//   bool arch_vaddr_is_canonical(vaddr_t)
+// and out of line:
+//   void arch_mmu_activate(paddr_t root)    makes this hart translate by that root and forget every old translation
+#pragma once
+
+#include <base/addr.h>
+
+enum prot {
+    PROT_READ = 1 << 0,
+    PROT_WRITE = 1 << 1,
+    PROT_EXEC = 1 << 2,
+    PROT_USER = 1 << 3,
+    PROT_GLOBAL = 1 << 4,
+    PROT_IO = 1 << 5,      // device memory: where the hardware can say so, uncached and strongly ordered
+};
+
+#define PROT_KERNEL_RO (PROT_READ | PROT_GLOBAL)
+#define PROT_KERNEL_RW (PROT_READ | PROT_WRITE | PROT_GLOBAL)
+#define PROT_KERNEL_RX (PROT_READ | PROT_EXEC | PROT_GLOBAL)
+#define PROT_KERNEL_IO (PROT_READ | PROT_WRITE | PROT_GLOBAL | PROT_IO)
+
+#define PT_INDEX_BITS 9
+#define PT_ENTRIES (1U << PT_INDEX_BITS)
+
+static always_inline uint64_t pt_level_size(unsigned level)
+{
+    return MMU_PAGE_SIZE << (PT_INDEX_BITS * level);
+}
+
+static always_inline unsigned pt_index(vaddr_t address, unsigned level)
+{
+    return (unsigned)(address.value >> (MMU_PAGE_SHIFT + PT_INDEX_BITS * level)) & (PT_ENTRIES - 1);
+}
+
+void arch_mmu_activate(paddr_t root);
+
+#include <port/mmu.h>

@@ -1,0 +1,38 @@
+// Contract: harts, their numbers and how to reach them.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A hart has a dense index 0 .. hart_count() - 1 (0 is the one that booted) and whatever id the machine gave it.
+// Per-hart data are thread-local variables (see <sync/per_hart.h>): the thread pointer is the hart pointer.
+#pragma once
+
+#include <base/compiler.h>
+
+#define MAX_HARTS CONFIG_MAX_HARTS
+
+// Reasons for an interrupt from another hart; bits of one mailbox word per hart, so equal requests merge.
+enum ipi {
+    IPI_WAKE = 1 << 0,     // look at the run queue
+    IPI_HALT = 1 << 1,     // a panic elsewhere: record the state and stop
+};
+
+unsigned arch_hart_index(void);
+
+// Harts that run the kernel now. Grows while start-up brings them in, never shrinks.
+unsigned arch_hart_count(void);
+
+// The machine's own number of a hart; index below arch_hart_count().
+uint64_t arch_hart_machine_id(unsigned index);
+
+// Posts the reasons to the hart's mailbox and interrupts it. All writes before the call are visible to the handler.
+void arch_ipi_send(unsigned index, unsigned reasons);
+
+// Start-up only. Bytes of per-hart data that a hart needs, to be aligned to CACHE_LINE_BYTES.
+size_t arch_hart_block_bytes(void);
+
+// Starts the stopped hart of that machine id on the kernel's page tables with the given memory: per-hart block (its
+// contents are filled in here), stack, overflow stack (tops, 16-byte aligned). Waits until it runs upcall_hart_started;
+// its index is then arch_hart_count() - 1. 0; -ENODEV when the firmware refuses, -EIO when it does not come up in time.
+int arch_hart_start(uint64_t machine_id, void *block, void *stack_top, void *overflow_stack_top);
+
+// Gives the boot hart an overflow stack that outlives start-up.
+void arch_hart_set_overflow_stack(void *stack_top);

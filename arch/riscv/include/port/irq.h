@@ -1,0 +1,30 @@
+// Interrupt masking by sstatus.SIE. The contract is <arch/irq.h>.
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <port/csr.h>
+
+typedef uint64_t irqflags_t;
+
+static always_inline irqflags_t arch_irq_save(void) { return csr_read_clear(sstatus, SSTATUS_SIE); }
+
+static always_inline void arch_irq_restore(irqflags_t flags) { csr_set(sstatus, flags & SSTATUS_SIE); }
+
+static always_inline void arch_irq_enable(void) { csr_set(sstatus, SSTATUS_SIE); }
+static always_inline void arch_irq_disable(void) { csr_clear(sstatus, SSTATUS_SIE); }
+static always_inline bool arch_irqs_enabled(void) { return (csr_read(sstatus) & SSTATUS_SIE) != 0; }
+static always_inline void arch_wait_for_interrupt(void) { __asm__ volatile("wfi" : : : "memory"); }
+
+// Spins that go on for this many rounds give the simulator a chance to run another hart.
+#define RELAX_ROUNDS_PER_YIELD 8
+
+void riscv_yield_hart(unsigned round);
+
+static always_inline void arch_relax(unsigned round)
+{
+    if (round % RELAX_ROUNDS_PER_YIELD == RELAX_ROUNDS_PER_YIELD - 1)
+        riscv_yield_hart(round);
+    else
+        // The pause hint of Zihintpause: a fence with no effect where the hart does not know it.
+        __asm__ volatile(".insn i 0x0f, 0, x0, x0, 0x010" : : : "memory");
+}

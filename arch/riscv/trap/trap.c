@@ -1,0 +1,163 @@
+// Traps: interrupts to their upcalls, exceptions to whoever claims them.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Causes: RISC-V privileged specification 20211203, table 4.2.
+
+#include "trap_frame.h"
+#include "../riscv.h"
+#include <arch/irq.h>
+#include <arch/trap.h>
+#include <arch/uaccess.h>
+#include <arch/upcalls.h>
+#include <base/assert.h>
+#include <base/string.h>
+#include <port/csr.h>
+#include <sync/per_hart.h>
+
+#define CAUSE_INTERRUPT (1UL << 63)
+
+enum { IRQ_SOFTWARE = 1, IRQ_TIMER = 5, IRQ_EXTERNAL = 9 };
+enum {
+    CAUSE_FETCH_ACCESS = 1, CAUSE_LOAD_ACCESS = 5, CAUSE_STORE_ACCESS = 7,
+    CAUSE_FETCH_PAGE = 12, CAUSE_LOAD_PAGE = 13, CAUSE_STORE_PAGE = 15,
+};
+
+static const char *const cause_names[] = {
+    [0] = "instruction address misaligned", [1] = "instruction access fault", [2] = "illegal instruction",
+    [3] = "breakpoint", [4] = "load address misaligned", [5] = "load access fault",
+    [6] = "store address misaligned", [7] = "store access fault", [8] = "environment call from user mode",
+    [9] = "environment call from supervisor mode", [12] = "instruction page fault", [13] = "load page fault",
+    [15] = "store page fault",
+};
+
+// The trap entry's own, within reach of one offset from tp.
+PER_HART uint64_t riscv_trap_scratch[2] __attribute__((section(".tdata.riscv"))) = { 1, 1 };
+PER_HART uint64_t riscv_overflow_stack_top __attribute__((section(".tdata.riscv"))) = 1;
+
+// Where an access that may fault goes on after a fault; 0 when there is none under way.
+PER_HART uint64_t riscv_probe_landing __attribute__((section(".tdata.riscv"))) = 1;
+
+void riscv_trap_init_hart(void *overflow_stack_top)
+{
+    riscv_overflow_stack_top = (uintptr_t)overflow_stack_top;
+    riscv_probe_landing = 0;
+}
+
+void arch_hart_set_overflow_stack(void *stack_top)
+{
+    riscv_overflow_stack_top = (uintptr_t)stack_top;
+}
+
+static void handle_interrupt(uint64_t number)
+{
+    switch (number) {
+    case IRQ_SOFTWARE:
+        riscv_handle_ipi();
+        break;
+    case IRQ_TIMER:
+        riscv_timer_quiet();
+        upcall_timer();
+        break;
+    case IRQ_EXTERNAL:
+        upcall_external_interrupt();
+        break;
+    default:
+        panic("interrupt %lu, which was never enabled", number);
+    }
+}
+
+void riscv_trap(struct trap_frame *frame)
+{
+    if (frame->cause & CAUSE_INTERRUPT) {
+        handle_interrupt(frame->cause & ~CAUSE_INTERRUPT);
+        return;
+    }
+    if (riscv_probe_landing != 0) {
+        frame->pc = riscv_probe_landing;
+        riscv_probe_landing = 0;
+        return;
+    }
+    upcall_trap(frame);
+}
+
+_Noreturn void riscv_stack_overrun(struct trap_frame *frame)
+{
+    upcall_stack_overrun(frame);
+}
+
+struct arch_registers arch_trap_registers(const struct trap_frame *frame)
+{
+    return (struct arch_registers){ .pc = frame->pc, .sp = frame->x[2], .fp = frame->x[8], .ra = frame->x[1] };
+}
+
+const struct trap_frame *arch_trap_frame_at(uint64_t sp)
+{
+    return (const struct trap_frame *)sp;
+}
+
+const char *arch_trap_cause_name(const struct trap_frame *frame)
+{
+    if (frame->cause & CAUSE_INTERRUPT)
+        return "interrupt";
+    const char *name = frame->cause < array_count(cause_names) ? cause_names[frame->cause] : NULL;
+    return name ? name : "unknown cause";
+}
+
+vaddr_t arch_trap_address(const struct trap_frame *frame)
+{
+    return vaddr(frame->value);
+}
+
+enum arch_access arch_trap_access(const struct trap_frame *frame)
+{
+    switch (frame->cause) {
+    case CAUSE_FETCH_ACCESS: case CAUSE_FETCH_PAGE: return ARCH_ACCESS_EXEC;
+    case CAUSE_LOAD_ACCESS: case CAUSE_LOAD_PAGE: return ARCH_ACCESS_READ;
+    case CAUSE_STORE_ACCESS: case CAUSE_STORE_PAGE: return ARCH_ACCESS_WRITE;
+    default: return ARCH_ACCESS_NONE;
+    }
+}
+
+void arch_trap_print(const struct trap_frame *frame, void (*print)(const char *format, ...))
+{
+    static const char names[32][4] = {
+        "pc", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5",
+        "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
+    };
+    for (unsigned row = 0; row < 8; row++)
+        print("  %-3s %016lx  %-3s %016lx  %-3s %016lx  %-3s %016lx\n", names[row], frame->x[row],
+              names[row + 8], frame->x[row + 8], names[row + 16], frame->x[row + 16],
+              names[row + 24], frame->x[row + 24]);
+    print("  sstatus %016lx  scause %016lx  stval %016lx\n", frame->status, frame->cause, frame->value);
+}
+
+bool arch_probe_read(const volatile void *address, uint8_t *value)
+{
+    irqflags_t flags = arch_irq_save();
+    bool done = riscv_probe_load(address, value);
+    arch_irq_restore(flags);
+    return done;
+}
+
+bool arch_probe_write(volatile void *address, uint8_t value)
+{
+    irqflags_t flags = arch_irq_save();
+    bool done = riscv_probe_store(address, value);
+    arch_irq_restore(flags);
+    return done;
+}
+
+bool arch_probe_exec(const volatile void *address)
+{
+    irqflags_t flags = arch_irq_save();
+    __asm__ volatile("fence.i" : : : "memory");
+    bool done = riscv_probe_call(address);
+    arch_irq_restore(flags);
+    return done;
+}
+
+void arch_write_return(void *address)
+{
+    static const uint32_t ret_instruction = 0x00008067;
+    memcpy(address, &ret_instruction, sizeof ret_instruction);
+}
