@@ -1,0 +1,116 @@
+// Validator of the vmalloc space: every area is mapped as it says, and nothing else is.
+// SPDX-License-Identifier: BSD-2-Clause
+
+#include <mm/check.h>
+
+#include "check_private.h"
+
+#include <mm/pgtable.h>
+#include <mm/vmalloc.h>
+
+struct vmalloc_check {
+    struct check check;
+    uint64_t areas, owned_pages, mapped_bytes, range_bytes;
+};
+
+static void defect(struct vmalloc_check *check, uint64_t address, const char *why)
+{
+    check_defect(&check->check, "%#lx: %s", address, why);
+}
+
+static struct page *page_behind(paddr_t phys)
+{
+    return phys.value < ARCH_PHYS_LIMIT ? pfn_to_page(paddr_to_pfn(phys)) : NULL;
+}
+
+// One granule of the area, at `va`, is mapped to `phys`.
+static void check_granule(struct vmalloc_check *check, const struct vmalloc_area *area, uint64_t va, paddr_t phys)
+{
+    const struct page *page = page_behind(phys);
+
+    switch (area->kind) {
+    case VMALLOC_PAGES:
+        if (page == NULL || page->type != PAGE_VMALLOC || page->owner != area)
+            defect(check, va, "mapped to a page that the area does not own");
+        break;
+    case VMALLOC_STACK:
+        if (page == NULL || page->type != PAGE_STACK)
+            defect(check, va, "a stack is mapped to a page of another type");
+        break;
+    case VMALLOC_IO:
+        if (phys.value != area->phys.value + (va - area->start.value))
+            defect(check, va, "mapped to other physical memory than was asked for");
+        break;
+    case VMALLOC_MAP:
+        if (page == NULL)
+            defect(check, va, "mapped to no memory");
+        break;
+    default:
+        defect(check, va, "of no kind");
+    }
+}
+
+// The pages of an area, in the order of their links, are those behind its addresses.
+static void check_pages(struct vmalloc_check *check, const struct vmalloc_area *area)
+{
+    uint32_t frame = area->first_page, pages = 0;
+
+    for (; frame != 0 && pages < area->page_count; pages++) {
+        vaddr_t va = vaddr_add(area->start, (uint64_t)pages << PAGE_SHIFT);
+        struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, va);
+        if (!walk.mapped || paddr_to_pfn(walk.pa).value != frame)
+            defect(check, va.value, "not mapped to the page that is linked for it");
+        frame = pfn_to_page(pfn(frame))->next;
+    }
+    if (frame != 0 || pages != area->page_count || (uint64_t)pages << PAGE_SHIFT != area->size)
+        defect(check, area->start.value, "the number of linked pages is not the area's");
+    check->owned_pages += pages;
+}
+
+static void check_area(const struct vmalloc_area *area, void *context)
+{
+    struct vmalloc_check *check = context;
+    uint64_t first = area->range_start.value, past = first + area->range_size;
+
+    check->areas++;
+    check->mapped_bytes += area->size;
+    check->range_bytes += area->range_size;
+    if (area->start.value < first || area->start.value + area->size > past || area->size == area->range_size)
+        defect(check, first, "the area is not inside its range, or has no guard");
+    if (area->kind == VMALLOC_PAGES)
+        check_pages(check, area);
+    for (uint64_t va = first; va < past; va += MMU_PAGE_SIZE) {
+        struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, vaddr(va));
+        bool is_guard = va - area->start.value >= area->size;
+        if (walk.mapped == is_guard)
+            defect(check, va, is_guard ? "a guard is mapped" : "a granule of the area is not mapped");
+        else if (walk.mapped)
+            check_granule(check, area, va, walk.pa);
+    }
+}
+
+static void count_bytes(vaddr_t va unused_arg, pte_t leaf unused_arg, unsigned level, void *context)
+{
+    *(uint64_t *)context += pt_level_size(level);
+}
+
+unsigned check_vmalloc(void)
+{
+    struct vmalloc_check check = { .check = { .name = "vmalloc" } };
+    struct vmalloc_stats stats = vmalloc_stats();
+    uint64_t mapped_bytes = 0;
+    const char *why;
+
+    if (!vmem_is_consistent(&vmalloc_arena, &why))
+        defect(&check, ARCH_VMALLOC_BASE, why);
+    vmalloc_for_each(check_area, &check);
+    if (check.areas != stats.area_count || check.owned_pages != stats.pages)
+        defect(&check, ARCH_VMALLOC_BASE, "areas or pages differ from the counters");
+    if (vmalloc_arena.size - vmalloc_arena.free_bytes != check.range_bytes)
+        defect(&check, ARCH_VMALLOC_BASE, "the addresses taken are not those of the areas");
+    pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_VMALLOC_BASE), ARCH_VMALLOC_END - ARCH_VMALLOC_BASE,
+                          count_bytes, &mapped_bytes);
+    if (mapped_bytes != check.mapped_bytes)
+        defect(&check, ARCH_VMALLOC_BASE, "something is mapped that belongs to no area");
+    return check.check.defects;
+}

@@ -1,0 +1,122 @@
+// struct page: 32 bytes for every kernel page of RAM, and the way between its four names.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Theory
+//
+// The memmap is an array of struct page at a constant virtual address, indexed by page frame number. The whole window
+// is backed: where there is no RAM, by one shared read-only granule of zeros, which reads as "no page". So finding the
+// struct page of any direct-map address is a shift and an add, with no bounds test.
+//
+// Memory is owned in blocks of 2^order pages, naturally aligned. Only the head of a block says anything about it:
+// type, order, zone and count. Every other struct page of the block has type PAGE_TAIL. Exactly the heads have another
+// type, at all times: a merge turns the upper head into a tail, a split makes heads of the halves. So taking or
+// freeing a block costs nothing per page in it, and a walk over the memmap that jumps by 2^order sees every owner.
+//
+//   type            next, prev          owner               map                    refcount / in use
+//   PAGE_TAIL       next: pfn of the    -                   -                      0
+//                   head (compound)
+//   PAGE_FREE       buddy free list     -                   -                      0
+//   PAGE_RAW        user's              user's              user's                 references
+//   PAGE_SLAB       slab list           struct kmem_cache   free objects, or words objects in use
+//   PAGE_KMALLOC    -                   bytes requested     -                      1
+//   PAGE_VMALLOC    -                   struct vmalloc_area -                      1
+//   PAGE_TABLE      granule pool list   -                   free granules          granules in use
+//   PAGE_STACK      granule pool list   -                   free granules          granules in use
+//   PAGE_MEMMAP, PAGE_IMAGE, PAGE_FIRMWARE, PAGE_RESERVED, PAGE_INITRD, PAGE_BOOT: order only; for ever, or until
+//                   they are given to the buddy (initialisation code and data)
+//
+// Links are 32-bit page frame numbers; 0 ends a list, since page frame 0 is never RAM that we manage.
+// User memory will use owner for the mapping, map for the index, and next/prev for the LRU.
+//
+// Locking: the owner of a block guards its head's fields; a free block belongs to its zone's lock. A merge looks at the
+// type of a neighbour that may be somebody's, so types are stored and loaded atomically.
+#pragma once
+
+#include <arch/layout.h>
+#include <base/addr.h>
+#include <base/assert.h>
+
+enum page_type {
+    PAGE_TAIL = 0,         // inside a block, or no RAM at all
+    PAGE_FREE,             // in the buddy
+    PAGE_RAW,              // handed out by alloc_pages to whoever asked
+    PAGE_SLAB,
+    PAGE_KMALLOC,          // larger than the largest kmalloc cache
+    PAGE_VMALLOC,
+    PAGE_TABLE,            // granules of page tables
+    PAGE_STACK,            // granules of kernel stacks
+    PAGE_MEMMAP,           // the memmap itself
+    PAGE_IMAGE,            // the kernel's text, rodata and data
+    PAGE_FIRMWARE,         // reserved by the firmware, device tree included
+    PAGE_INITRD,
+    PAGE_BOOT,             // allocated before the buddy existed, and kept
+    PAGE_RESERVED,         // anything else that is not for use
+    PAGE_TYPE_COUNT,
+};
+
+// "free", "slab", ...: for reports. Never NULL, also for a type that does not exist.
+const char *page_type_name(unsigned type);
+
+struct page {
+    uint8_t type;          // enum page_type
+    uint8_t order;         // of the block, on heads
+    uint8_t zone;          // enum zone_id, on heads
+    uint8_t flags;         // PAGE_FLAG_
+    uint32_t refcount;     // heads only; what it counts: see the table
+    uint32_t next, prev;   // page frame numbers
+    union {
+        void *owner;
+        uint64_t bytes_requested;
+    };
+    uint64_t map;
+};
+
+_Static_assert(sizeof(struct page) == 32, "struct page is a power of two, so that an index is a shift");
+
+enum {
+    PAGE_FLAG_COMPOUND = 1 << 0,    // the tails of this block name their head
+};
+
+#define MEMMAP ((struct page *)ARCH_MEMMAP_BASE)
+#define MAX_PFN (ARCH_PHYS_LIMIT >> PAGE_SHIFT)
+
+static always_inline struct page *pfn_to_page(pfn_t frame) { return MEMMAP + frame.value; }
+static always_inline pfn_t page_to_pfn(const struct page *page) { return pfn((uint64_t)(page - MEMMAP)); }
+static always_inline paddr_t page_to_phys(const struct page *page) { return pfn_to_paddr(page_to_pfn(page)); }
+
+// Physical memory as the direct map shows it. phys_to_virt is for RAM below ARCH_PHYS_LIMIT.
+static always_inline void *phys_to_virt(paddr_t address) { return (void *)(address.value + ARCH_DIRECT_BASE); }
+static always_inline bool virt_is_direct(const void *pointer)
+{
+    return (uintptr_t)pointer - ARCH_DIRECT_BASE < ARCH_PHYS_LIMIT;
+}
+static always_inline paddr_t virt_to_phys(const void *pointer) { return paddr((uintptr_t)pointer - ARCH_DIRECT_BASE); }
+
+// `pointer` is a direct-map address (virt_is_direct); what lies there may be no RAM: then the page is a PAGE_TAIL.
+static always_inline struct page *virt_to_page(const void *pointer)
+{
+    return MEMMAP + (virt_to_phys(pointer).value >> PAGE_SHIFT);
+}
+static always_inline void *page_to_virt(const struct page *page) { return phys_to_virt(page_to_phys(page)); }
+
+// The head of the block that `page` lies in, when the block is compound or `page` is its head; otherwise `page`.
+// Safe on any page: a tail that names a head which no longer covers it is returned as it is.
+struct page *page_head(struct page *page);
+
+// Declares who owns a block that alloc_pages gave: PAGE_SLAB, KMALLOC, VMALLOC, TABLE or STACK. The caller owns the block.
+// Before it is freed it has to be PAGE_RAW with one reference again: so a stranger cannot free it.
+static always_inline void page_set_type(struct page *head, enum page_type type)
+{
+    __atomic_store_n(&head->type, (uint8_t)type, __ATOMIC_RELAXED);
+}
+
+static always_inline enum page_type page_type(const struct page *page)
+{
+    return (enum page_type)__atomic_load_n(&page->type, __ATOMIC_RELAXED);
+}
+
+// One reference more; put_page drops it. The caller has one already.
+static inline void page_get(struct page *head)
+{
+    __atomic_fetch_add(&head->refcount, 1, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,208 @@
+// kmalloc: size classes in front of the slab caches, and blocks of pages above them.
+// SPDX-License-Identifier: BSD-2-Clause
+
+#include "slab_internal.h"
+
+#include <base/bits.h>
+#include <base/format.h>
+#include <base/string.h>
+#include <debug/klog.h>
+#include <mm/kmalloc.h>
+#include <mm/page_alloc.h>
+#include <mm/zone.h>
+
+#define LARGEST_BLOCK_BYTES (PAGE_SIZE << MAX_ORDER)
+
+// A class by size, without a search for the highest bit, which the base instruction set makes dear: one entry for each
+// 8 bytes up to 1 KB, one for each KB above.
+#define FINE_STEP 8
+#define FINE_LIMIT 1024
+#define COARSE_STEP 1024
+
+struct kmem_cache *kmalloc_caches[2][KMALLOC_CLASSES];
+static uint8_t fine_class[FINE_LIMIT / FINE_STEP], coarse_class[KMALLOC_MAX_CACHE_BYTES / COARSE_STEP];
+
+static struct kmalloc_large_stats large;      // (A) each field
+
+static unsigned class_of(size_t size)
+{
+    return size <= FINE_LIMIT ? fine_class[(size - 1) / FINE_STEP] : coarse_class[(size - 1) / COARSE_STEP];
+}
+
+struct kmem_cache *kmalloc_cache_for(size_t size, gfp_t gfp)
+{
+    return kmalloc_caches[(gfp & __GFP_DMA) != 0][class_of(size)];
+}
+
+static void count_large(uint64_t blocks, uint64_t bytes, uint64_t pages)
+{
+    __atomic_fetch_add(&large.count, blocks, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&large.bytes_requested, bytes, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&large.pages, pages, __ATOMIC_RELAXED);
+}
+
+static void *alloc_large(size_t size, gfp_t gfp)
+{
+    if (size > LARGEST_BLOCK_BYTES) {
+        slab_report_bad_call("kmalloc", NULL, "the size is above the largest block");
+        return NULL;
+    }
+    struct page *head = alloc_pages((gfp & ~__GFP_HIGHMEM) | __GFP_COMP, get_order(size));
+    if (head == NULL)
+        return NULL;
+    head->bytes_requested = size;
+    page_set_type(head, PAGE_KMALLOC);
+    count_large(1, size, 1UL << head->order);
+    return page_to_virt(head);
+}
+
+static void free_large(struct page *head)
+{
+    unsigned order = head->order;
+
+    count_large(-1UL, -head->bytes_requested, -(1UL << order));
+    page_set_type(head, PAGE_RAW);
+    __free_pages(head, order);
+}
+
+void *kmalloc_sized(size_t size, gfp_t gfp)
+{
+    if (size - 1 < KMALLOC_MAX_CACHE_BYTES)
+        return kmem_cache_alloc(kmalloc_cache_for(size, gfp), gfp);
+    return size == 0 ? ZERO_SIZE_PTR : alloc_large(size, gfp);
+}
+
+void *kmalloc_array(size_t count, size_t size, gfp_t gfp)
+{
+    size_t bytes;
+
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : kmalloc_sized(bytes, gfp);
+}
+
+void *kcalloc(size_t count, size_t size, gfp_t gfp)
+{
+    return kmalloc_array(count, size, gfp | __GFP_ZERO);
+}
+
+static bool is_nothing(const void *object)
+{
+    return (uintptr_t)object <= (uintptr_t)ZERO_SIZE_PTR;
+}
+
+// The block that starts at the pointer when it is larger than any class, or NULL.
+static struct page *large_block(const void *object)
+{
+    struct page *head = virt_is_direct(object) ? virt_to_page(object) : NULL;
+
+    return head != NULL && head->type == PAGE_KMALLOC && is_aligned((uintptr_t)object, PAGE_SIZE) ? head : NULL;
+}
+
+// The kmalloc cache whose slab the pointer lies in, or NULL.
+static struct kmem_cache *class_cache(const void *object)
+{
+    struct page *slab = virt_to_slab(object);
+    struct kmem_cache *cache = slab != NULL ? slab->owner : NULL;
+
+    return cache != NULL && (cache->flags & SLAB_KMALLOC) != 0 ? cache : NULL;
+}
+
+void kfree(const void *object)
+{
+    struct kmem_cache *cache;
+    struct page *head;
+
+    if (unlikely(is_nothing(object)))
+        return;
+    if (likely((cache = class_cache(object)) != NULL))
+        slab_free("kfree", cache, object, __builtin_return_address(0));
+    else if ((head = large_block(object)) != NULL)
+        free_large(head);
+    else
+        slab_report_stranger("kfree", object, __builtin_return_address(0));
+}
+
+size_t ksize(const void *object)
+{
+    struct kmem_cache *cache;
+    struct page *head;
+
+    if (is_nothing(object))
+        return 0;
+    if ((cache = class_cache(object)) != NULL)
+        return slab_verdict_of(cache, object) == SLAB_IN_USE ? cache->object_bytes : 0;
+    head = large_block(object);
+    return head != NULL ? PAGE_SIZE << head->order : 0;
+}
+
+// A class object's request is not recorded. So whenever a block with __GFP_ZERO gets a new request, all behind it is
+// cleared: what lies behind any request of such a block is then always zero.
+void *krealloc(const void *object, size_t size, gfp_t gfp)
+{
+    void *same = (void *)(uintptr_t)object;
+
+    if (is_nothing(object))
+        return kmalloc_sized(size, gfp);
+    if (size == 0) {
+        kfree(object);
+        return ZERO_SIZE_PTR;
+    }
+    size_t held = ksize(object);
+    if (held == 0) {
+        slab_report_stranger("krealloc", object, __builtin_return_address(0));
+        return NULL;
+    }
+    if (size <= held) {
+        struct page *head = large_block(object);
+        if (gfp & __GFP_ZERO)
+            memset((char *)same + size, 0, held - size);
+        if (head != NULL) {
+            count_large(0, size - head->bytes_requested, 0);
+            head->bytes_requested = size;
+        }
+        return same;
+    }
+    void *larger = kmalloc_sized(size, gfp);
+    if (larger != NULL) {
+        memcpy(larger, object, held);
+        kfree(object);
+    }
+    return larger;
+}
+
+char *kstrdup(const char *text, gfp_t gfp)
+{
+    if (text == NULL)
+        return NULL;
+    size_t size = strlen(text) + 1;
+    char *copy = kmalloc_sized(size, gfp);
+    if (copy != NULL)
+        memcpy(copy, text, size);
+    return copy;
+}
+
+struct kmalloc_large_stats kmalloc_large_stats(void)
+{
+    return (struct kmalloc_large_stats){
+        .count = __atomic_load_n(&large.count, __ATOMIC_RELAXED),
+        .bytes_requested = __atomic_load_n(&large.bytes_requested, __ATOMIC_RELAXED),
+        .pages = __atomic_load_n(&large.pages, __ATOMIC_RELAXED),
+    };
+}
+
+void kmalloc_init(void)
+{
+    static const char *const prefix[2] = { "", "dma-" };
+    static const unsigned flags[2] = { SLAB_KMALLOC | SLAB_PANIC, SLAB_KMALLOC | SLAB_PANIC | SLAB_DMA };
+
+    for (unsigned is_dma = 0; is_dma < 2; is_dma++)
+        for (unsigned class = 0; class < KMALLOC_CLASSES; class++) {
+            size_t size = kmalloc_class_bytes(class), align = is_power_of_two(size) ? min_of(size, PAGE_SIZE) : 0;
+            char name[SLAB_NAME_BYTES];
+            format_text(name, sizeof(name), "%skmalloc-%zu", prefix[is_dma], size);
+            kmalloc_caches[is_dma][class] = kmem_cache_create(name, size, align, flags[is_dma], NULL, NULL);
+        }
+    for (unsigned i = 0; i < array_count(fine_class); i++)
+        fine_class[i] = (uint8_t)kmalloc_class((i + 1) * FINE_STEP);
+    for (unsigned i = 0; i < array_count(coarse_class); i++)
+        coarse_class[i] = (uint8_t)kmalloc_class((i + 1) * COARSE_STEP);
+}

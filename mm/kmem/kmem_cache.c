@@ -1,0 +1,448 @@
+// Caches: slabs on lists by how full they are, and the calls that hand out and take back their objects.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Each slab stands on the list that its number of objects in use says:
+//
+//     empty (0)  <-->  partial  <-->  full (all)
+//        |
+//        +--> given back, when there is another empty one already, or memory is short
+//
+// Nothing is allocated, freed, constructed or destructed under a cache's lock: a new slab is finished before it is put
+// on a list, and one that goes back is taken off first. Until its pages are free it counts in `leaving`, for which
+// kmem_cache_destroy waits.
+
+#include "slab_internal.h"
+
+#include <base/errno.h>
+#include <base/string.h>
+#include <debug/klog.h>
+#include <mm/page_alloc.h>
+#include <mm/zone.h>
+
+#define KEPT_EMPTY_SLABS 1
+#define REPORTED_LEAKS 8
+
+// Objects of a bulk call that are taken or put under one hold of the lock, which keeps interrupts out.
+#define LOCKED_BATCH 64
+
+static struct kmem_cache cache_cache;      // of the struct kmem_caches
+static struct list all_caches = LIST_INIT(all_caches);
+static struct spinlock cache_list_lock = SPINLOCK_INIT;
+
+static void slab_list_add(uint32_t *first, struct page *slab)
+{
+    uint32_t frame = (uint32_t)page_to_pfn(slab).value;
+
+    slab->prev = 0;
+    slab->next = *first;
+    if (*first != 0)
+        pfn_to_page(pfn(*first))->prev = frame;
+    *first = frame;
+}
+
+static void slab_list_remove(uint32_t *first, struct page *slab)
+{
+    if (slab->next != 0)
+        pfn_to_page(pfn(slab->next))->prev = slab->prev;
+    if (slab->prev != 0)
+        pfn_to_page(pfn(slab->prev))->next = slab->next;
+    else
+        *first = slab->next;
+}
+
+static uint32_t *list_for(struct kmem_cache *cache, uint32_t in_use)
+{
+    return in_use == 0 ? &cache->empty : in_use == cache->objects_per_slab ? &cache->full : &cache->partial;
+}
+
+// After the slab's use changed from `before`.
+static void move_to_list(struct kmem_cache *cache, struct page *slab, uint32_t before)
+{
+    uint32_t *from = list_for(cache, before), *to = list_for(cache, slab->refcount);
+
+    if (likely(from == to))
+        return;
+    slab_list_remove(from, slab);
+    slab_list_add(to, slab);
+    cache->empty_count += (uint64_t)(to == &cache->empty) - (uint64_t)(from == &cache->empty);
+}
+
+static void *take_from_locked(struct kmem_cache *cache, struct page *slab)
+{
+    uint32_t before = slab->refcount;
+    void *object = slab_take(cache, slab);
+
+    move_to_list(cache, slab, before);
+    cache->active_objects++;
+    cache->alloc_count++;
+    return object;
+}
+
+static void *take_locked(struct kmem_cache *cache)
+{
+    uint32_t first = cache->partial != 0 ? cache->partial : cache->empty;
+
+    return likely(first != 0) ? take_from_locked(cache, pfn_to_page(pfn(first))) : NULL;
+}
+
+// Takes an empty slab off the lists and puts it in front of *leaving.
+static void detach_locked(struct kmem_cache *cache, struct page *slab, struct page **leaving)
+{
+    slab_list_remove(&cache->empty, slab);
+    cache->empty_count--;
+    cache->slab_count--;
+    __atomic_fetch_add(&cache->leaving, 1, __ATOMIC_RELAXED);
+    slab->next = *leaving != NULL ? (uint32_t)page_to_pfn(*leaving).value : 0;
+    *leaving = slab;
+}
+
+static void put_locked(struct kmem_cache *cache, struct page *slab, unsigned index, struct page **leaving)
+{
+    uint32_t before = slab->refcount;
+
+    slab_put(cache, slab, index);
+    move_to_list(cache, slab, before);
+    cache->active_objects--;
+    cache->free_count++;
+    if (slab->refcount == 0 && cache->empty_count > KEPT_EMPTY_SLABS)
+        detach_locked(cache, slab, leaving);
+}
+
+// Gives the slabs back, which may be of several caches; returns their pages.
+static uint64_t destroy_leaving(struct page *leaving)
+{
+    uint64_t pages = 0;
+
+    while (leaving != NULL) {
+        struct page *slab = leaving;
+        struct kmem_cache *cache = slab->owner;
+        leaving = slab->next != 0 ? pfn_to_page(pfn(slab->next)) : NULL;
+        pages += 1UL << cache->slab_order;
+        slab_destroy(cache, slab);
+        __atomic_fetch_sub(&cache->leaving, 1, __ATOMIC_RELEASE);
+    }
+    return pages;
+}
+
+// Detaches empty slabs until they are that many pages, or all; returns the pages.
+static uint64_t detach_empty_locked(struct kmem_cache *cache, uint64_t pages_wanted, struct page **leaving)
+{
+    uint64_t pages = 0;
+
+    for (; cache->empty != 0 && pages < pages_wanted; pages += 1UL << cache->slab_order)
+        detach_locked(cache, pfn_to_page(pfn(cache->empty)), leaving);
+    return pages;
+}
+
+// Adds a slab and takes an object of it before anybody else can.
+static noinline void *grow_and_take(struct kmem_cache *cache, gfp_t gfp)
+{
+    void *object = NULL;
+
+    if (cache->objects_per_slab == 0) {
+        slab_report_bad_call("kmem_cache_alloc", cache->name, "the cache is gone");
+        return NULL;
+    }
+    struct page *slab = slab_create(cache, gfp);
+
+    irqflags_t flags = spin_lock_irqsave(&cache->lock);
+    if (slab != NULL) {
+        slab_list_add(&cache->empty, slab);
+        cache->empty_count++;
+        cache->slab_count++;
+        object = take_from_locked(cache, slab);
+    } else {
+        // Another hart may have freed an object meanwhile, or the search for memory did.
+        object = take_locked(cache);
+        cache->failed_count += object == NULL;
+    }
+    spin_unlock_irqrestore(&cache->lock, flags);
+    return object;
+}
+
+static void clear_object(const struct kmem_cache *cache, void *object)
+{
+    if (likely(cache->constructor == NULL))
+        memset(object, 0, cache->object_bytes);
+    else
+        slab_report_bad_call("kmem_cache_alloc", cache->name, "__GFP_ZERO would undo the constructor: ignored");
+}
+
+void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
+{
+    if (unlikely(mm_fault_hook != NULL) && mm_fault_hook(FAULT_SLAB, gfp))
+        return NULL;
+
+    irqflags_t flags = spin_lock_irqsave(&cache->lock);
+    void *object = take_locked(cache);
+    spin_unlock_irqrestore(&cache->lock, flags);
+    if (unlikely(object == NULL))
+        object = grow_and_take(cache, gfp);
+    if (unlikely(gfp & __GFP_ZERO) && object != NULL)
+        clear_object(cache, object);
+    return object;
+}
+
+void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp)
+{
+    return kmem_cache_alloc(cache, gfp | __GFP_ZERO);
+}
+
+void slab_free(const char *operation, struct kmem_cache *cache, const void *object, const void *caller)
+{
+    struct page *slab, *leaving = NULL;
+    unsigned index;
+
+    irqflags_t flags = spin_lock_irqsave(&cache->lock);
+    enum slab_verdict verdict = slab_examine(cache, object, &slab, &index);
+    if (likely(verdict == SLAB_IN_USE))
+        put_locked(cache, slab, index, &leaving);
+    spin_unlock_irqrestore(&cache->lock, flags);
+
+    if (unlikely(verdict != SLAB_IN_USE))
+        slab_report_misuse(operation, cache, object, verdict, caller);
+    if (unlikely(leaving != NULL))
+        destroy_leaving(leaving);
+}
+
+void kmem_cache_free(struct kmem_cache *cache, void *object)
+{
+    if (likely(object != NULL))
+        slab_free("kmem_cache_free", cache, object, __builtin_return_address(0));
+}
+
+static size_t take_some(struct kmem_cache *cache, size_t count, void **objects)
+{
+    size_t done = 0;
+
+    irqflags_t flags = spin_lock_irqsave(&cache->lock);
+    while (done < count && (objects[done] = take_locked(cache)) != NULL)
+        done++;
+    spin_unlock_irqrestore(&cache->lock, flags);
+    return done;
+}
+
+size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, void **objects)
+{
+    size_t done = 0;
+
+    if (unlikely(mm_fault_hook != NULL) && mm_fault_hook(FAULT_SLAB, gfp))
+        return 0;
+    while (done < count) {
+        size_t wanted = min_of(count - done, (size_t)LOCKED_BATCH), taken = take_some(cache, wanted, objects + done);
+        done += taken;
+        if (taken == wanted)
+            continue;
+        objects[done] = grow_and_take(cache, gfp);
+        if (objects[done] == NULL) {
+            kmem_cache_free_bulk(cache, done, objects);
+            return 0;
+        }
+        done++;
+    }
+    if (gfp & __GFP_ZERO)
+        for (size_t i = 0; i < count; i++)
+            clear_object(cache, objects[i]);
+    return count;
+}
+
+void kmem_cache_free_bulk(struct kmem_cache *cache, size_t count, void **objects)
+{
+    const void *caller = __builtin_return_address(0);
+
+    for (size_t done = 0; done < count;) {
+        size_t end = min_of(count, done + LOCKED_BATCH);
+        enum slab_verdict verdict = SLAB_IN_USE;
+        struct page *slab, *leaving = NULL;
+        unsigned index;
+
+        irqflags_t flags = spin_lock_irqsave(&cache->lock);
+        for (; done < end && verdict == SLAB_IN_USE; done++) {
+            if (objects[done] == NULL)
+                continue;
+            verdict = slab_examine(cache, objects[done], &slab, &index);
+            if (verdict == SLAB_IN_USE)
+                put_locked(cache, slab, index, &leaving);
+        }
+        spin_unlock_irqrestore(&cache->lock, flags);
+
+        if (verdict != SLAB_IN_USE)
+            slab_report_misuse("kmem_cache_free_bulk", cache, objects[done - 1], verdict, caller);
+        destroy_leaving(leaving);
+    }
+}
+
+uint64_t kmem_cache_shrink(struct kmem_cache *cache)
+{
+    struct page *leaving = NULL;
+
+    irqflags_t flags = spin_lock_irqsave(&cache->lock);
+    detach_empty_locked(cache, UINT64_MAX, &leaving);
+    spin_unlock_irqrestore(&cache->lock, flags);
+    return destroy_leaving(leaving);
+}
+
+uint64_t kmem_cache_reap(uint64_t pages_wanted)
+{
+    struct page *leaving = NULL;
+    struct kmem_cache *cache;
+    uint64_t detached = 0;
+
+    spin_lock(&cache_list_lock);
+    list_for_each(cache, &all_caches, all) {
+        if (detached >= pages_wanted)
+            break;
+        irqflags_t flags = spin_lock_irqsave(&cache->lock);
+        detached += detach_empty_locked(cache, pages_wanted - detached, &leaving);
+        spin_unlock_irqrestore(&cache->lock, flags);
+    }
+    spin_unlock(&cache_list_lock);
+    return destroy_leaving(leaving);
+}
+
+static const char *why_refused(const char *name, size_t size, size_t align, unsigned flags)
+{
+    if (name == NULL || name[0] == '\0')
+        return "a cache needs a name";
+    if (strnlen(name, SLAB_NAME_BYTES) == SLAB_NAME_BYTES)
+        return "the name is too long";
+    if (size == 0 || size > PAGE_SIZE << MAX_ORDER)
+        return "the size is 0 or above the largest block";
+    if (align != 0 && (!is_power_of_two(align) || align > SLAB_MAX_ALIGN))
+        return "the alignment is no power of two up to a page";
+    if ((flags & ~(unsigned)SLAB_FLAGS_ALL) != 0)
+        return "unknown flags";
+    return NULL;
+}
+
+// The arguments have been checked; the memory is zero. False when no block is large enough for an object.
+static bool set_up(struct kmem_cache *cache, const char *name, size_t size, size_t align, unsigned flags,
+                   void (*constructor)(void *), void (*destructor)(void *))
+{
+    align = max_of(align, sizeof(uint64_t));
+    if (flags & SLAB_HWCACHE_ALIGN) {
+        size_t line = CACHE_LINE_BYTES;
+        while (line / 2 >= max_of(size, sizeof(uint64_t)))
+            line /= 2;
+        align = max_of(align, line);
+    }
+    string_copy(cache->name, name, SLAB_NAME_BYTES);
+    cache->object_bytes = (uint32_t)size;
+    cache->stride_bytes = (uint32_t)align_up(size, align);
+    cache->align_bytes = (uint32_t)align;
+    cache->flags = flags;
+    cache->constructor = constructor;
+    cache->destructor = destructor;
+    return slab_lay_out(cache);
+}
+
+static bool add_to_list(struct kmem_cache *cache)
+{
+    struct kmem_cache *other;
+    bool is_taken = false;
+
+    spin_lock(&cache_list_lock);
+    list_for_each(other, &all_caches, all)
+        is_taken |= strcmp(other->name, cache->name) == 0;
+    if (!is_taken)
+        list_add_last(&all_caches, &cache->all);
+    spin_unlock(&cache_list_lock);
+    return !is_taken;
+}
+
+struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align, unsigned flags,
+                                     void (*constructor)(void *), void (*destructor)(void *))
+{
+    const char *refused = why_refused(name, size, align, flags);
+    struct kmem_cache *cache = NULL;
+
+    if (refused == NULL) {
+        cache = kmem_cache_zalloc(&cache_cache, GFP_KERNEL);
+        if (cache != NULL && !set_up(cache, name, size, align, flags, constructor, destructor))
+            refused = "aligned, it is above the largest block";
+        else if (cache != NULL && !add_to_list(cache))
+            refused = "the name is taken";
+    }
+    if (refused != NULL) {
+        slab_report_bad_call("kmem_cache_create", name, refused);
+        kmem_cache_free(&cache_cache, cache);
+        cache = NULL;
+    }
+    if (cache == NULL && (flags & SLAB_PANIC))
+        panic("slab: cannot do without the cache %s", name);
+    return cache;
+}
+
+// The addresses of the first objects in use; returns how many were found.
+static unsigned find_in_use_locked(const struct kmem_cache *cache, unsigned limit, const void **objects)
+{
+    const uint32_t lists[] = { cache->full, cache->partial };
+    unsigned found = 0;
+
+    for (unsigned list = 0; list < array_count(lists); list++)
+        for (uint32_t frame = lists[list]; frame != 0; frame = pfn_to_page(pfn(frame))->next)
+            for (unsigned index = 0; index < cache->objects_per_slab && found < limit; index++)
+                if (!slab_object_is_free(cache, pfn_to_page(pfn(frame)), index))
+                    objects[found++] = (char *)page_to_virt(pfn_to_page(pfn(frame))) +
+                                       (size_t)index * cache->stride_bytes;
+    return found;
+}
+
+int kmem_cache_destroy(struct kmem_cache *cache)
+{
+    const void *leaks[REPORTED_LEAKS];
+    struct page *leaving = NULL;
+
+    if (cache == NULL)
+        return 0;
+    enum slab_verdict verdict = slab_verdict_of(&cache_cache, cache);
+    if (verdict != SLAB_IN_USE) {
+        slab_report_misuse("kmem_cache_destroy", &cache_cache, cache, verdict, __builtin_return_address(0));
+        return -EINVAL;
+    }
+
+    spin_lock(&cache_list_lock);
+    irqflags_t flags = spin_lock_irqsave(&cache->lock);
+    uint64_t in_use = cache->active_objects;
+    unsigned found = find_in_use_locked(cache, REPORTED_LEAKS, leaks);
+    if (in_use == 0) {
+        list_remove(&cache->all);
+        detach_empty_locked(cache, UINT64_MAX, &leaving);
+    }
+    spin_unlock_irqrestore(&cache->lock, flags);
+    spin_unlock(&cache_list_lock);
+
+    if (in_use != 0) {
+        slab_report_bad_call("kmem_cache_destroy", cache->name, "objects are still in use: the cache stays");
+        for (unsigned i = 0; i < found; i++)
+            klog_error("slab: %s: in use: %p (%u of %lu)\n", cache->name, leaks[i], i + 1, in_use);
+        return -EBUSY;
+    }
+    destroy_leaving(leaving);
+    // Slabs that kmem_cache_reap took are still being destructed by another hart, with this cache's destructor.
+    for (unsigned round = 0; __atomic_load_n(&cache->leaving, __ATOMIC_ACQUIRE) != 0; round++)
+        arch_relax(round);
+    cache->objects_per_slab = 0;
+    string_copy(cache->name, "(destroyed)", SLAB_NAME_BYTES);
+    kmem_cache_free(&cache_cache, cache);
+    return 0;
+}
+
+void kmem_cache_for_each(void (*visit)(struct kmem_cache *cache, void *context), void *context)
+{
+    struct kmem_cache *cache;
+
+    spin_lock(&cache_list_lock);
+    list_for_each(cache, &all_caches, all)
+        visit(cache, context);
+    spin_unlock(&cache_list_lock);
+}
+
+void slab_init(void)
+{
+    static struct shrinker shrinker = { .name = "slab", .shrink = kmem_cache_reap };
+
+    BUG_ON(!set_up(&cache_cache, "kmem_cache", sizeof(struct kmem_cache), 0, SLAB_HWCACHE_ALIGN, NULL, NULL));
+    BUG_ON(!add_to_list(&cache_cache));
+    shrinker_register(&shrinker);
+}

@@ -1,0 +1,216 @@
+// Slabs: blocks of pages cut into objects, with the bitmap of what is free.
+// SPDX-License-Identifier: BSD-2-Clause
+
+#include "slab_internal.h"
+
+#include <base/bits.h>
+#include <mm/page_alloc.h>
+#include <mm/zone.h>
+
+// offset / stride = offset * ceil(2^44 / stride) >> 44. Rounding the reciprocal up adds less than offset / 2^44 to the
+// quotient's numerator over the stride, which is harmless because offset * stride <= 2^44: both are at most the largest
+// block (Granlund and Montgomery: "Division by Invariant Integers using Multiplication", PLDI 1994, theorem 4.2).
+// The product fits in 64 bits, since the stride is at least 8.
+#define RECIPROCAL_SHIFT 44
+
+_Static_assert(MAX_BLOCK_SHIFT <= RECIPROCAL_SHIFT / 2, "the division by multiplication is exact");
+
+// Objects that the slab's struct page can have bits for: 64 of them, or 64 groups of at most two words.
+_Static_assert(PAGE_SIZE / 8 <= 64 * 128, "the smallest objects of an order-0 slab fit in two words a group");
+
+// Slabs are made larger than their objects need only to waste less, and up to this size or this many objects.
+#define PREFERRED_SLAB_BYTES KB(32)
+#define PREFERRED_OBJECTS 8
+
+static size_t slab_bytes(const struct kmem_cache *cache)
+{
+    return PAGE_SIZE << cache->slab_order;
+}
+
+// Bit k of a slab's map stands for 2^shift objects: for one; or, in slabs with a bitmap, for one word of it or two.
+static unsigned map_shift_for(size_t objects)
+{
+    return objects <= 64 ? 0 : objects <= 64 * 64 ? 6 : 7;
+}
+
+static unsigned bitmap_words(size_t objects)
+{
+    unsigned shift = map_shift_for(objects);
+
+    return shift == 0 ? 0 : (unsigned)(align_up(objects, 1UL << shift) / 64);
+}
+
+static unsigned objects_in(size_t bytes, size_t stride)
+{
+    size_t objects = bytes / stride;
+
+    while (objects * stride + bitmap_words(objects) * sizeof(uint64_t) > bytes)
+        objects--;
+    return (unsigned)objects;
+}
+
+// The smallest order that wastes at most 1/16 of the slab; if none does, the one that wastes the smallest part.
+bool slab_lay_out(struct kmem_cache *cache)
+{
+    size_t stride = cache->stride_bytes;
+    size_t largest = max_of((size_t)PREFERRED_SLAB_BYTES, stride * PREFERRED_OBJECTS);
+    unsigned min_order = get_order(stride), max_order = min_of(get_order(largest), (unsigned)MAX_ORDER);
+    size_t best_waste = SIZE_MAX;
+
+    if (min_order > MAX_ORDER)
+        return false;
+    for (unsigned order = min_order; order <= max_order; order++) {
+        size_t bytes = PAGE_SIZE << order;
+        unsigned objects = objects_in(bytes, stride);
+        size_t waste = (bytes - objects * stride) << (MAX_ORDER - order);
+        if (waste < best_waste) {
+            best_waste = waste;
+            cache->slab_order = order;
+            cache->objects_per_slab = objects;
+        }
+        if (waste <= (PAGE_SIZE << MAX_ORDER) / 16)
+            break;
+    }
+    cache->map_shift = map_shift_for(cache->objects_per_slab);
+    cache->stride_reciprocal = ((1UL << RECIPROCAL_SHIFT) + stride - 1) / stride;
+    return true;
+}
+
+static uint64_t *slab_words(const struct kmem_cache *cache, const struct page *slab)
+{
+    return (uint64_t *)(void *)((char *)page_to_virt(slab) + slab_bytes(cache)) -
+           bitmap_words(cache->objects_per_slab);
+}
+
+static void *object_at(const struct kmem_cache *cache, const struct page *slab, unsigned index)
+{
+    return (char *)page_to_virt(slab) + (size_t)index * cache->stride_bytes;
+}
+
+static void mark_all_free(const struct kmem_cache *cache, struct page *slab)
+{
+    unsigned objects = cache->objects_per_slab;
+
+    if (cache->map_shift == 0) {
+        slab->map = low_bits(objects);
+        return;
+    }
+    uint64_t *words = slab_words(cache, slab);
+    for (unsigned word = 0; word < bitmap_words(objects); word++)
+        words[word] = objects > word * 64 ? low_bits(objects - word * 64) : 0;
+    slab->map = low_bits((objects - 1) / (1U << cache->map_shift) + 1);
+}
+
+struct page *kmem_getpages(struct kmem_cache *cache, gfp_t gfp)
+{
+    gfp &= ~(__GFP_ZERO | __GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM | __GFP_MOVABLE);
+    gfp |= cache->flags & SLAB_DMA ? GFP_DMA : 0;
+    gfp |= cache->flags & SLAB_RECLAIM_ACCOUNT ? __GFP_RECLAIMABLE : 0;
+
+    struct page *slab = alloc_pages(gfp | __GFP_COMP, cache->slab_order);
+    if (slab == NULL)
+        return NULL;
+    slab->refcount = 0;
+    slab->next = slab->prev = 0;
+    slab->owner = cache;
+    mark_all_free(cache, slab);
+    page_set_type(slab, PAGE_SLAB);
+    return slab;
+}
+
+void kmem_freepages(struct kmem_cache *cache, struct page *slab)
+{
+    page_set_type(slab, PAGE_RAW);
+    slab->owner = NULL;
+    slab->refcount = 1;
+    __free_pages(slab, cache->slab_order);
+}
+
+struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
+{
+    struct page *slab = kmem_getpages(cache, gfp);
+
+    if (slab != NULL && cache->constructor != NULL)
+        for (unsigned index = 0; index < cache->objects_per_slab; index++)
+            cache->constructor(object_at(cache, slab, index));
+    return slab;
+}
+
+void slab_destroy(struct kmem_cache *cache, struct page *slab)
+{
+    if (cache->destructor != NULL)
+        for (unsigned index = 0; index < cache->objects_per_slab; index++)
+            cache->destructor(object_at(cache, slab, index));
+    kmem_freepages(cache, slab);
+}
+
+void *slab_take(struct kmem_cache *cache, struct page *slab)
+{
+    unsigned index = lowest_bit(slab->map);
+
+    ASSERT_SLOW(slab->map != 0 && slab->refcount < cache->objects_per_slab);
+    if (cache->map_shift == 0) {
+        slab->map &= slab->map - 1;
+    } else {
+        unsigned group = index, group_words = 1U << (cache->map_shift - 6);
+        uint64_t *words = slab_words(cache, slab) + group * group_words;
+        unsigned word = words[0] != 0 ? 0 : group_words - 1;
+        index = (group * group_words + word) * 64 + lowest_bit(words[word]);
+        words[word] &= words[word] - 1;
+        if ((words[0] | words[group_words - 1]) == 0)
+            slab->map &= ~(1UL << group);
+    }
+    slab->refcount++;
+    return object_at(cache, slab, index);
+}
+
+void slab_put(struct kmem_cache *cache, struct page *slab, unsigned index)
+{
+    ASSERT_SLOW(slab->refcount > 0 && !slab_object_is_free(cache, slab, index));
+    if (cache->map_shift != 0)
+        slab_words(cache, slab)[index / 64] |= 1UL << index % 64;
+    slab->map |= 1UL << (index >> cache->map_shift);
+    slab->refcount--;
+}
+
+int slab_object_index(const struct kmem_cache *cache, const struct page *slab, const void *object)
+{
+    uint64_t offset = (uint64_t)((const char *)object - (const char *)page_to_virt(slab));
+    uint64_t index = offset * cache->stride_reciprocal >> RECIPROCAL_SHIFT;
+
+    return index < cache->objects_per_slab && index * cache->stride_bytes == offset ? (int)index : -1;
+}
+
+bool slab_object_is_free(const struct kmem_cache *cache, const struct page *slab, unsigned index)
+{
+    uint64_t word = cache->map_shift == 0 ? slab->map : slab_words(cache, slab)[index / 64];
+
+    return (word >> index % 64 & 1) != 0;
+}
+
+bool slab_is_consistent(const struct kmem_cache *cache, const struct page *slab, const char **why)
+{
+    const uint64_t *words = cache->map_shift == 0 ? &slab->map : slab_words(cache, slab);
+    unsigned word_count = max_of(bitmap_words(cache->objects_per_slab), 1U), free = 0;
+
+    *why = NULL;
+    if (slab->type != PAGE_SLAB || slab->owner != cache || slab->order != cache->slab_order)
+        *why = "type, owner or order is not the cache's";
+    for (unsigned word = 0; *why == NULL && word < word_count; word++) {
+        unsigned first = word * 64, objects = cache->objects_per_slab;
+        free += count_bits(words[word]);
+        if ((words[word] & ~(objects > first ? low_bits(objects - first) : 0)) != 0)
+            *why = "a bit beyond the last object is set";
+    }
+    for (unsigned group = 0; *why == NULL && cache->map_shift != 0 && group < 64; group++) {
+        unsigned first = group << (cache->map_shift - 6), end = (group + 1) << (cache->map_shift - 6);
+        uint64_t any = 0;
+        for (unsigned word = first; word < end && word < word_count; word++)
+            any |= words[word];
+        if ((slab->map >> group & 1) != (any != 0))
+            *why = "the map disagrees with the bitmap at the slab's end";
+    }
+    if (*why == NULL && slab->refcount + free != cache->objects_per_slab)
+        *why = "the count of objects in use disagrees with the bitmap";
+    return *why == NULL;
+}

@@ -1,0 +1,40 @@
+// Between the files of mm/phys.
+// SPDX-License-Identifier: BSD-2-Clause
+#pragma once
+
+#include <mm/gfp.h>
+#include <mm/granule.h>
+#include <mm/page.h>
+
+// Marks [start, end) as owned: heads of that type, in blocks as large as fit. The memmap is blank there.
+void memmap_mark(pfn_t start, pfn_t end, enum page_type type);
+
+// Makes the memmap blank in [start, end), cutting blocks that reach out of it. Nothing there is managed.
+void memmap_erase(pfn_t start, pfn_t end);
+
+// The largest order of a block that starts at `start` and ends at or below `end`.
+unsigned memmap_largest_order(pfn_t start, pfn_t end);
+
+// As buddy_add_range, where the memmap is blank already.
+void buddy_add_blank(pfn_t start, pfn_t end);
+
+// Takes a page, every granule of which is in use, into its pool: for tables made before the pool could.
+void granule_adopt(struct granule_pool *pool, struct page *page);
+
+// Report and count a misuse of the page allocator by `caller`: of a block (`page` may be any pointer), of an address
+// that should name a page or granule, of a request's arguments.
+void page_misuse(const void *caller, const struct page *page, unsigned order, const char *what);
+void page_misuse_address(const void *caller, const void *address, const char *what);
+void page_misuse_request(const void *caller, gfp_t gfp, unsigned order, const char *what);
+uint64_t page_misuse_count(void);
+
+// Reports a failed request, once a second at most.
+void page_report_failure(const void *caller, gfp_t gfp, unsigned order);
+
+// Whether a pointer is one to an element of the memmap, so that it may be looked at.
+static inline bool is_memmap_page(const struct page *page)
+{
+    uintptr_t offset = (uintptr_t)page - ARCH_MEMMAP_BASE;
+
+    return offset < MAX_PFN * sizeof(struct page) && offset % sizeof(struct page) == 0;
+}
