@@ -1,0 +1,58 @@
+// Traps that nobody resolves: what they mean, in words, and then a panic.
+// SPDX-License-Identifier: BSD-2-Clause
+
+#include <arch/image.h>
+#include <arch/trap.h>
+#include <arch/upcalls.h>
+#include <debug/panic.h>
+#include <mm/kstack.h>
+#include <mm/page.h>
+#include <mm/pgtable.h>
+#include <task/thread.h>
+
+// Addresses below this are a null pointer with a member's offset.
+#define NULL_AREA_BYTES MMU_PAGE_SIZE
+
+static const char *access_name(enum arch_access access)
+{
+    static const char *const names[] = { "access", "read", "write", "execution" };
+    return names[access];
+}
+
+// Why the access was refused, from the address alone and the tables as they are.
+static const char *describe_place(vaddr_t address, enum arch_access access)
+{
+    if (address.value < NULL_AREA_BYTES)
+        return "a null pointer";
+    if (!arch_vaddr_is_canonical(address))
+        return "an address that does not exist";
+    if ((int64_t)address.value > 0)
+        return "a user address";
+
+    struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, address);
+    if (walk.mapped)
+        return access == ARCH_ACCESS_WRITE ? "read-only memory" : access == ARCH_ACCESS_EXEC ? "data" : "no memory";
+    if (virt_is_direct(vaddr_ptr(address)))
+        return "the direct map, where there is no RAM";
+    if (address.value >= ARCH_VMALLOC_BASE && address.value < ARCH_VMALLOC_END)
+        return "the vmalloc space, where nothing is mapped";
+    return "an address that is not mapped";
+}
+
+void upcall_trap(struct trap_frame *frame)
+{
+    enum arch_access access = arch_trap_access(frame);
+    vaddr_t address = arch_trap_address(frame);
+    void *stack;
+
+    if (access == ARCH_ACCESS_NONE)
+        panic_on_trap(frame, "unexpected trap: %s", arch_trap_cause_name(frame));
+    if (kstack_is_overrun(address, &stack))
+        panic_on_trap(frame, "%s of the guard below the stack %p", access_name(access), stack);
+    panic_on_trap(frame, "%s of %s", access_name(access), describe_place(address, access));
+}
+
+_Noreturn void upcall_stack_overrun(struct trap_frame *frame)
+{
+    panic_on_trap(frame, "kernel stack overflow in thread %s", thread_name_on(arch_hart_index()));
+}

@@ -1,0 +1,276 @@
+// Start-up, in order: the only code that knows everything.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+//   boot stack, early tables     device tree, boot arguments, memblock, the kernel's own tables
+//   boot stack, own tables       memmap and zones, slab, kmalloc, vmalloc, the board
+//   idle thread's own stack      scheduler; the init thread
+//   init thread                  the other harts, init memory freed, the boot report, the boot mode
+//
+// Whatever is wrong with what the firmware or the user gave is told with its name and value, and ends the machine with
+// EXIT_BAD_INPUT.
+
+#include "boot_mode.h"
+#include "bootargs.h"
+#include "image.h"
+#include "report.h"
+#include <arch/cpu.h>
+#include <arch/irq.h>
+#include <arch/smp.h>
+#include <arch/time.h>
+#include <arch/tlb.h>
+#include <arch/trap.h>
+#include <arch/upcalls.h>
+#include <base/errno.h>
+#include <base/format.h>
+#include <base/string.h>
+#include <debug/klog.h>
+#include <debug/panic.h>
+#include <mm/kernel_map.h>
+#include <mm/kmalloc.h>
+#include <mm/kstack.h>
+#include <mm/memblock.h>
+#include <mm/pgtable.h>
+#include <mm/slab.h>
+#include <mm/vmalloc.h>
+#include <mm/zone.h>
+#include <platform/board.h>
+#include <platform/fdt.h>
+#include <platform/machine.h>
+#include <task/thread.h>
+
+// The device tree may be read up to this size until it has told its own.
+#define DEVICE_TREE_MAX_BYTES MB(2)
+
+BOOTARG_U64(seed, 0, UINT64_MAX, 1, "", "what tests, studies and benchmarks draw their random numbers from");
+BOOTARG_TEXT(filter, 512, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
+BOOTARG_CHOICE(log, "error|warn|info|debug", CONFIG_LOG_LEVEL, "log lines shown");
+BOOTARG_TEXT(mode, 16, "shell", "what to do when the kernel is up: shell, test, bench, study");
+
+extern const struct boot_mode __boot_modes_start[], __boot_modes_end[];
+
+static struct machine machine;
+static paddr_t device_tree_phys;
+static uint64_t device_tree_bytes;
+static uint64_t boot_instructions;     // (C) from entry to a working allocator
+
+static _Noreturn void refuse(const char *format, ...) printf_like(1, 2);
+
+static _Noreturn void refuse(const char *format, ...)
+{
+    char text[MACHINE_TEXT_BYTES + 128];
+    va_list args;
+
+    va_start(args, format);
+    format_text_va(text, sizeof text, format, args);
+    va_end(args);
+    console_print("quire: cannot start: %s\n", text);
+    plat_exit(EXIT_BAD_INPUT);
+}
+
+static init_code void read_device_tree(uint64_t hart_id)
+{
+    static struct fdt fdt;
+    static struct machine_error why;
+    struct fdt_error error;
+
+    if (device_tree_phys.value == 0 || device_tree_phys.value >= ARCH_PHYS_LIMIT - DEVICE_TREE_MAX_BYTES)
+        refuse("device tree at %#lx: outside of what can be addressed", device_tree_phys.value);
+    if (fdt_check(phys_to_virt(device_tree_phys), DEVICE_TREE_MAX_BYTES, &fdt, &error) != 0)
+        refuse("device tree at %#lx: %s (offset %#x, value %#lx)", device_tree_phys.value, error.what, error.offset,
+               error.value);
+    device_tree_bytes = fdt.size_bytes;
+
+    const struct machine_limits limits = {
+        .boot_hart = hart_id, .max_harts = MAX_HARTS, .phys_limit = ARCH_PHYS_LIMIT,
+    };
+    if (!machine_parse(&fdt, &limits, &machine, &why))
+        refuse("device tree: %s", why.text);
+    if (machine.finisher)
+        plat_set_early_finisher(machine.finisher);
+}
+
+static init_code const struct boot_mode *read_boot_arguments(void)
+{
+    static struct bootargs_error error;
+
+    if (bootargs_parse(machine.bootargs, &error) != 0)
+        refuse("%s", error.text);
+    klog_set_level((enum klog_level)bootarg_choice("log"));
+    for (const struct boot_mode *mode = __boot_modes_start; mode < __boot_modes_end; mode++)
+        if (strcmp(mode->name, bootarg_text("mode")) == 0)
+            return mode;
+    refuse("boot argument mode=%s: there is no such mode", bootarg_text("mode"));
+}
+
+static init_code void reserve(const char *what, paddr_t start, uint64_t bytes, enum page_type owner)
+{
+    int error = memblock_reserve(start, bytes, owner);
+    if (error != 0)
+        refuse("memory of the %s, %#lx + %#lx, cannot be reserved: error %d", what, start.value, bytes, error);
+}
+
+static init_code bool ram_holds(paddr_t start, uint64_t bytes)
+{
+    for (unsigned i = 0; i < memblock_ram.count; i++) {
+        const struct memblock_range *ram = &memblock_ram.range[i];
+        if (start.value >= ram->start && bytes <= ram->size && start.value - ram->start <= ram->size - bytes)
+            return true;
+    }
+    return false;
+}
+
+static init_code void describe_memory(void)
+{
+    const struct kernel_image *image = image_describe();
+    uint64_t image_bytes = image->end.value - image->start.value;
+
+    for (unsigned i = 0; i < machine.ram_count; i++) {
+        int error = memblock_add(paddr(machine.ram[i].start), machine.ram[i].size_bytes);
+        if (error != 0)
+            refuse("RAM %#lx + %#lx cannot be used: error %d", machine.ram[i].start, machine.ram[i].size_bytes, error);
+    }
+    if (!ram_holds(image->phys, image_bytes))
+        refuse("the kernel image, %#lx + %#lx, does not lie in RAM", image->phys.value, image_bytes);
+
+    for (unsigned i = 0; i < machine.reserved_count; i++)
+        reserve(machine.reserved[i].name, paddr(machine.reserved[i].start), machine.reserved[i].size_bytes, PAGE_FIRMWARE);
+    reserve("kernel image", image->phys, image_bytes, PAGE_IMAGE);
+    reserve("device tree", device_tree_phys, device_tree_bytes, PAGE_FIRMWARE);
+    reserve("initrd", paddr(machine.initrd_start), machine.initrd_size_bytes, PAGE_INITRD);
+}
+
+// The board's finisher stays reachable between the early tables and plat_init, so that a panic can end the machine.
+static init_code void map_kernel(void)
+{
+    paddr_t finisher = paddr(align_down(machine.finisher, MMU_PAGE_SIZE));
+
+    if (kernel_map_init(image_describe()) != 0 ||
+        (machine.finisher && pgtable_map(&kernel_pgtable, vaddr_of(phys_to_virt(finisher)), finisher, MMU_PAGE_SIZE,
+                                         PROT_KERNEL_IO, 0) != 0))
+        refuse("%lu KB of RAM are too little for the memory map", memblock_ram_bytes() >> 10);
+    arch_mmu_activate(kernel_pgtable.root);
+}
+
+static init_code void unmap_early_finisher(void)
+{
+    vaddr_t at = vaddr_of(phys_to_virt(paddr(align_down(machine.finisher, MMU_PAGE_SIZE))));
+
+    if (!machine.finisher)
+        return;
+    pgtable_unmap(&kernel_pgtable, at, MMU_PAGE_SIZE);
+    arch_tlb_flush_kernel(at, MMU_PAGE_SIZE);
+}
+
+static init_code void start_allocators(void)
+{
+    zones_init();
+    pgtable_use_granules(&kernel_pgtable);
+    slab_init();
+    kmalloc_init();
+    vmalloc_init();
+    boot_instructions = arch_instructions() - boot_instructions;
+}
+
+// What every hart has; the port asks for extensions by name.
+static init_code void describe_harts(void)
+{
+    char isa[MACHINE_TEXT_BYTES] = "rv64_";
+    size_t length = strlen(isa);
+
+    machine_feature_names(machine.features, isa + length, sizeof isa - length);
+    for (char *at = isa; *at; at++)
+        if (*at == ' ')
+            *at = '_';
+    arch_cpu_init(isa, machine.timebase_hz);
+}
+
+static init_code void start_harts(void)
+{
+    for (unsigned i = 1; i < machine.hart_count; i++) {
+        uint64_t id = machine.hart[i].id;
+        void *block = kmalloc(1UL << (64 - __builtin_clzl(arch_hart_block_bytes() - 1)), GFP_KERNEL);
+        char *stack = kstack_alloc();
+        char *overflow_stack = kstack_alloc();
+
+        int error = -ENOMEM;
+        if (block && stack && overflow_stack)
+            error = arch_hart_start(id, block, stack + KERNEL_STACK_SIZE, overflow_stack + KERNEL_STACK_SIZE);
+        if (error != 0)
+            refuse("hart %lu does not start: error %d", id, error);
+    }
+}
+
+static void run_init(void *argument)
+{
+    const struct boot_mode *mode = argument;
+
+    start_harts();
+    uint64_t init_bytes = kernel_map_free_init(image_describe());
+    report_boot(&machine, init_bytes, boot_instructions);
+    plat_exit(mode->run());
+}
+
+static const struct boot_mode *chosen_mode;
+
+static void run_idle(void *stack)
+{
+    thread_init_hart(stack);
+    panic_set_describer(thread_name_on);
+    panic_set_stack_finder(thread_find_stack);
+
+    char *overflow_stack = kstack_alloc();
+    if (!overflow_stack || !thread_create_on(0, "init", run_init, (void *)(uintptr_t)chosen_mode))
+        panic("no memory for the first thread");
+    arch_hart_set_overflow_stack(overflow_stack + KERNEL_STACK_SIZE);
+    thread_idle();
+}
+
+init_code _Noreturn void upcall_boot(uint64_t hart_machine_id, paddr_t device_tree)
+{
+    static struct arch_context boot_context, idle_context;
+
+    boot_instructions = arch_instructions();
+    device_tree_phys = device_tree;
+    panic_set_exit(plat_exit);
+    read_device_tree(hart_machine_id);
+    chosen_mode = read_boot_arguments();
+    describe_harts();
+    describe_memory();
+    map_kernel();
+    start_allocators();
+
+    if (plat_init(&machine) != 0)
+        refuse("no memory to map the board's devices");
+    unmap_early_finisher();
+
+    char *stack = kstack_alloc();
+    if (!stack)
+        refuse("no memory for the first stack");
+    arch_context_init(&idle_context, stack + KERNEL_STACK_SIZE, run_idle, stack);
+    arch_context_switch(&boot_context, &idle_context);
+    panic("the boot stack runs again");
+}
+
+// The stack is the one that start_harts took, and stays this hart's idle stack.
+_Noreturn void upcall_hart_started(void)
+{
+    uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+
+    thread_init_hart((void *)align_down(sp, KERNEL_STACK_SIZE));
+    thread_idle();
+}
+
+void upcall_ipi(unsigned reasons)
+{
+    if (reasons & IPI_HALT)
+        panic_halt_hart();
+}
+
+void upcall_timer(void)
+{
+}
+
+void upcall_external_interrupt(void)
+{
+    plat_external_interrupt();
+}
