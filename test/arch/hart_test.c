@@ -1,0 +1,175 @@
+// Harts, threads, the timer, interrupts between harts, and translations that one hart drops for all.
+// SPDX-License-Identifier: BSD-2-Clause
+
+#include <arch/irq.h>
+#include <arch/smp.h>
+#include <arch/tlb.h>
+#include <arch/time.h>
+#include <arch/uaccess.h>
+#include <ktest/ktest.h>
+#include <mm/page_alloc.h>
+#include <mm/pgtable.h>
+#include <mm/vmalloc.h>
+#include <sync/per_hart.h>
+#include <sync/spinlock.h>
+#include <task/thread.h>
+
+static PER_HART unsigned own_number;
+
+static void set_own_number(unsigned index, void *machine_ids)
+{
+    own_number = index + 100;
+    ((uint64_t *)machine_ids)[index] = arch_hart_machine_id(arch_hart_index());
+    EXPECT_EQ(arch_hart_index(), index);
+}
+
+// Every hart runs threads of its own, has its own machine id and its own copy of per-hart data.
+KTEST(hart, all_run_with_their_own_data)
+{
+    uint64_t ids[MAX_HARTS];
+    unsigned count = ktest_run_on_harts(set_own_number, ids);
+
+    EXPECT_EQ(count, arch_hart_count());
+    for (unsigned i = 0; i < count; i++) {
+        EXPECT_EQ(*per_hart_of(own_number, i), i + 100);
+        for (unsigned j = 0; j < i; j++)
+            EXPECT_NE(ids[i], ids[j]);
+    }
+}
+
+static struct spinlock counter_lock = SPINLOCK_INIT;
+static uint64_t counter;
+
+static void count_up(unsigned index, void *rounds)
+{
+    (void)index;
+    for (unsigned i = 0; i < *(unsigned *)rounds; i++) {
+        irqflags_t flags = spin_lock_irqsave(&counter_lock);
+        uint64_t seen = *(volatile uint64_t *)&counter;
+        arch_relax(i);
+        *(volatile uint64_t *)&counter = seen + 1;
+        spin_unlock_irqrestore(&counter_lock, flags);
+    }
+}
+
+// No increment is lost under the lock, although every holder lets the others in between.
+KTEST(hart, spinlock_excludes)
+{
+    unsigned rounds = 2000;
+    counter = 0;
+    unsigned count = ktest_run_on_harts(count_up, &rounds);
+    EXPECT_EQ(counter, (uint64_t)count * rounds);
+    EXPECT(!spin_is_locked(&counter_lock));
+}
+
+static void note_argument(void *argument)
+{
+    thread_yield();
+    ++*(unsigned *)argument;
+}
+
+// Threads of every hart run to their end, are joined, and give their stacks back.
+KTEST(thread, join_waits_for_the_end)
+{
+    enum { THREADS = 12 };
+    struct thread *threads[THREADS];
+    unsigned done[THREADS] = { 0 };
+
+    for (unsigned i = 0; i < THREADS; i++)
+        threads[i] = thread_create_on(i % arch_hart_count(), "joined", note_argument, &done[i]);
+    for (unsigned i = 0; i < THREADS; i++) {
+        REQUIRE(threads[i]);
+        thread_join(threads[i]);
+        EXPECT_EQ(done[i], 1);
+    }
+}
+
+struct ping {
+    struct thread *partner;
+    unsigned received, rounds;
+};
+
+static void answer(void *argument)
+{
+    struct ping *ping = argument;
+
+    for (unsigned i = 0; i < ping->rounds; i++) {
+        while (__atomic_load_n(&ping->received, __ATOMIC_ACQUIRE) == i)
+            thread_block();
+        thread_wake(ping->partner);
+    }
+}
+
+// A wake between looking and blocking is not lost, from whichever hart it comes.
+KTEST(thread, no_wake_is_lost)
+{
+    for (unsigned hart = 0; hart < arch_hart_count(); hart++) {
+        struct ping ping = { .partner = thread_current(), .rounds = 500 };
+        struct thread *other = thread_create_on(hart, "ponger", answer, &ping);
+        REQUIRE(other);
+        for (unsigned i = 0; i < ping.rounds; i++) {
+            __atomic_fetch_add(&ping.received, 1, __ATOMIC_RELEASE);
+            thread_wake(other);
+            thread_block();
+        }
+        thread_join(other);
+        EXPECT_EQ(ping.received, ping.rounds);
+    }
+}
+
+// The clock runs, at the rate that the device tree gives, and never back.
+KTEST(hart, time_goes_on)
+{
+    uint64_t start = arch_time(), last = start;
+
+    EXPECT_NE(arch_timer_hz(), 0);
+    while (last - start < arch_timer_hz() / 1000) {
+        uint64_t now = arch_time();
+        REQUIRE(now >= last);
+        last = now;
+        arch_relax(7);
+    }
+}
+
+struct shared_page {
+    volatile uint64_t *address;
+    unsigned arrived, changed, stale;
+};
+
+static void read_before_and_after(unsigned index, void *argument)
+{
+    struct shared_page *shared = argument;
+    uint8_t value;
+
+    // Every hart has the translation before it goes.
+    EXPECT_EQ(*shared->address, 1);
+    __atomic_fetch_add(&shared->arrived, 1, __ATOMIC_ACQ_REL);
+    if (index == 0) {
+        for (unsigned round = 0; __atomic_load_n(&shared->arrived, __ATOMIC_ACQUIRE) < arch_hart_count(); round++)
+            arch_relax(round);
+        pgtable_unmap(&kernel_pgtable, vaddr_of((void *)(uintptr_t)shared->address), PAGE_SIZE);
+        arch_tlb_flush_kernel(vaddr_of((void *)(uintptr_t)shared->address), PAGE_SIZE);
+        __atomic_store_n(&shared->changed, 1, __ATOMIC_RELEASE);
+    }
+    for (unsigned round = 0; __atomic_load_n(&shared->changed, __ATOMIC_ACQUIRE) == 0; round++)
+        arch_relax(round);
+    for (size_t offset = 0; offset < PAGE_SIZE; offset += MMU_PAGE_SIZE)
+        if (arch_probe_read((const volatile char *)shared->address + offset, &value))
+            __atomic_fetch_add(&shared->stale, 1, __ATOMIC_RELAXED);
+}
+
+// Once the flush has returned no hart can reach any granule of the page by the old translation.
+KTEST(tlb, flush_reaches_every_hart)
+{
+    uint64_t *area = vmalloc(PAGE_SIZE);
+    REQUIRE(area);
+    struct page *page = vmalloc_to_page(area);
+    struct shared_page shared = { .address = area };
+
+    *area = 1;
+    ktest_run_on_harts(read_before_and_after, &shared);
+    EXPECT_EQ(shared.stale, 0);
+    EXPECT_EQ(pgtable_map(&kernel_pgtable, vaddr_of(area), page_to_phys(page), PAGE_SIZE, PROT_KERNEL_RW, 0), 0);
+    arch_tlb_flush_kernel(vaddr_of(area), PAGE_SIZE);
+    vfree(area);
+}

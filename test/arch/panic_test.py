@@ -1,0 +1,83 @@
+#!/usr/bin/python3
+# Tests of the kernel's last words: every way to break it is reported for what it is, and fails the machine.
+# SPDX-License-Identifier: BSD-2-Clause
+"""usage: panic_test.py KERNEL"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+
+from run import process, qemu  # noqa: E402
+from run.emit import Report  # noqa: E402
+
+EXIT_PANIC = 3
+LIMIT_S = 30.0
+HARTS = 3
+
+
+@dataclass(frozen=True)
+class Crash:
+    """A way to break the kernel, what the panic must say of it, and functions that its backtrace must name."""
+
+    how: str
+    says: str
+    backtrace: tuple[str, ...]
+
+
+CRASHES = (
+    Crash("null", r"panic: write of a null pointer", ("crash_null", "crash_command", "shell_run_line")),
+    Crash("rodata", r"panic: write of read-only memory", ("crash_rodata", "crash_command")),
+    Crash("text-alias", r"panic: write of read-only memory", ("crash_text_alias", "crash_command")),
+    Crash("exec-data", r"panic: execution of data", ("crash_exec_data", "crash_command")),
+    Crash("freed-area", r"panic: write of the vmalloc space, where nothing is mapped", ("crash_freed_area",)),
+    Crash("guard", r"panic: write of the guard below the stack", ("crash_guard", "crash_command")),
+    Crash("user-address", r"panic: write of a user address", ("crash_user_address",)),
+    Crash("illegal", r"panic: unexpected trap: (illegal instruction|breakpoint)", ("crash_illegal",)),
+    Crash("assert", r"panic: assertion failed: not \(two \+ two == 4\), .*crash\.c:\d+", ("crash_assert",)),
+    Crash("panic", r"panic: asked for, with the number 42", ("crash_panic", "crash_command")),
+    Crash("overflow", r"panic: kernel stack overflow in thread init", ("crash_overflow_deeper", "crash_overflow_deeper")),
+)
+
+
+def boot(kernel: Path, how: str, icount: bool) -> tuple[process.Ended, str]:
+    """Boots with the command that crashes; returns how QEMU ended and the console."""
+    machine = qemu.Machine(kernel, harts=HARTS, icount=icount, seed=1,
+                           append=qemu.boot_arguments("shell", commands=f"crash {how}"))
+    lines: list[str] = []
+    ended = process.run_lines(qemu.command(qemu.find().path, machine), LIMIT_S, lines.append)
+    return ended, "\n".join(lines)
+
+
+def check_crash(report: Report, crash: Crash, ended: process.Ended, console: str) -> None:
+    """Checks the exit code, the reason, the backtrace, and that every other hart tells where it was."""
+    report.check(not ended.timed_out, "the machine did not end")
+    report.check(ended.exit == EXIT_PANIC, f"exit code {ended.exit}, expected {EXIT_PANIC}")
+    report.check(re.search(crash.says, console) is not None, f"the console does not say /{crash.says}/")
+    _, _, told = console.partition("backtrace:")
+    own, _, others = told.partition("\nhart 1")
+    for function in crash.backtrace:
+        report.check(re.search(rf"\b{function} \+ 0x", own) is not None, f"the backtrace does not name {function}")
+    report.check("thread_idle + 0x" in others, "hart 1 does not tell that it was idle")
+    report.check("hart 2  idle:" in console, "hart 2 does not tell what it was doing")
+    if not ended.exit == EXIT_PANIC:
+        print("\n".join("# " + line for line in console.splitlines()[-40:]))
+
+
+def main() -> int:
+    report = Report()
+    kernel = Path(sys.argv[1])
+    for crash in CRASHES:
+        with report.case(f"panic_tells_{crash.how.replace('-', '_')}"):
+            check_crash(report, crash, *boot(kernel, crash.how, icount=True))
+    with report.case("panic_tells_with_harts_in_parallel"):
+        check_crash(report, CRASHES[0], *boot(kernel, "null", icount=False))
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

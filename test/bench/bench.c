@@ -1,0 +1,160 @@
+// Boot mode bench: runs the rows that the filter names, and prints each as a line of JSON behind "@bench ".
+// SPDX-License-Identifier: BSD-2-Clause
+
+#include "bench.h"
+#include <arch/smp.h>
+#include <base/addr.h>
+#include <base/parse.h>
+#include <base/random.h>
+#include <debug/klog.h>
+#include <init/boot_mode.h>
+#include <init/bootargs.h>
+#include <mm/vmalloc.h>
+
+extern const struct bench_row __bench_start[], __bench_end[];
+
+uint64_t bench_timing_cost;
+
+// What the rows work with, taken before the first of them.
+static struct tables {
+    uint32_t samples[BENCH_MAX_SAMPLES], permutation[BENCH_MAX_SAMPLES];
+    void *things[BENCH_MAX_SAMPLES];
+} *tables;
+
+// Shell sort with Ciura's gaps ("Best Increments for the Average Case of Shellsort", FCT 2001).
+static void sort(uint32_t *values, unsigned count)
+{
+    static const unsigned gaps[] = { 6927, 3079, 1750, 701, 301, 132, 57, 23, 10, 4, 1 };
+
+    for (unsigned g = 0; g < array_count(gaps); g++)
+        for (unsigned i = gaps[g]; i < count; i++) {
+            uint32_t value = values[i];
+            unsigned j = i;
+            for (; j >= gaps[g] && values[j - gaps[g]] > value; j -= gaps[g])
+                values[j] = values[j - gaps[g]];
+            values[j] = value;
+        }
+}
+
+static void permute(unsigned count, enum bench_order order)
+{
+    struct random random = random_seeded(bootarg_u64("seed"));
+
+    for (unsigned i = 0; i < count; i++)
+        tables->permutation[i] = order == BENCH_LIFO ? count - 1 - i : i;
+    if (order != BENCH_RANDOM)
+        return;
+    for (unsigned i = count - 1; i > 0; i--) {
+        unsigned j = (unsigned)random_below(&random, i + 1);
+        uint32_t moved = tables->permutation[i];
+        tables->permutation[i] = tables->permutation[j];
+        tables->permutation[j] = moved;
+    }
+}
+
+void bench_batch(struct bench *bench, unsigned count, unsigned variant, void *(*alloc)(void), void (*release)(void *))
+{
+    enum bench_half half = variant % 2;
+    // The first round warms up and is not kept.
+    unsigned rounds = 1 + max_of(1U, 10240 / count);
+
+    permute(count, variant / 2);
+    for (unsigned round = 0; round < rounds; round++) {
+        if (round == 1)
+            bench->count = 0;
+        for (unsigned i = 0; i < count; i++) {
+            uint64_t before = arch_instructions();
+            void *thing = alloc();
+            uint64_t after = arch_instructions();
+            tables->things[i] = thing;
+            if (!thing) {
+                bench->out_of_memory = true;
+                count = i;
+                break;
+            }
+            if (half == BENCH_ALLOC)
+                bench_record(bench, before, after);
+        }
+        for (unsigned i = 0; i < count; i++) {
+            void *thing = tables->things[tables->permutation[i] % count];
+            uint64_t before = arch_instructions();
+            release(thing);
+            uint64_t after = arch_instructions();
+            if (half == BENCH_FREE)
+                bench_record(bench, before, after);
+        }
+    }
+}
+
+static void calibrate(void)
+{
+    bench_timing_cost = UINT64_MAX;
+    for (unsigned i = 0; i < 16; i++) {
+        uint64_t before = arch_instructions();
+        uint64_t after = arch_instructions();
+        bench_timing_cost = min_of(bench_timing_cost, after - before);
+    }
+}
+
+static void report(const struct bench_row *row, struct bench *bench)
+{
+    uint64_t sum = 0;
+    unsigned count = bench->count;
+
+    sort(bench->samples, count);
+    for (unsigned i = 0; i < count; i++)
+        sum += bench->samples[i];
+    uint64_t hundredths = sum * 100 / count;
+    console_print("@bench {\"name\": \"%s\", \"page_size\": %lu, \"harts\": %u, \"ops\": %u, \"min\": %u, \"p50\": %u, "
+                  "\"p99\": %u, \"max\": %u, \"mean\": %lu.%02lu}\n", row->name, PAGE_SIZE, arch_hart_count(), count,
+                  bench->samples[0], bench->samples[count / 2], bench->samples[(uint64_t)count * 99 / 100],
+                  bench->samples[count - 1], hundredths / 100, hundredths % 100);
+}
+
+static int run_bench(void)
+{
+    const char *filter = bootarg_text("filter");
+    unsigned matched = 0;
+
+    tables = vmalloc(sizeof *tables);
+    if (!tables) {
+        console_print("quire: benchmarks need %zu KB of memory\n", sizeof *tables >> 10);
+        return EXIT_BAD_INPUT;
+    }
+    calibrate();
+    for (const struct bench_row *row = __bench_start; row < __bench_end; row++) {
+        struct bench bench = { .samples = tables->samples };
+        if (!pattern_list_matches(filter, row->name))
+            continue;
+        matched++;
+        row->run(&bench, row->size, row->variant);
+        if (bench.out_of_memory || bench.count == 0)
+            console_print("@bench-absent %s\n", row->name);
+        else
+            report(row, &bench);
+    }
+    if (matched > 0)
+        return EXIT_OK;
+    console_print("quire: boot argument filter=%s matches no benchmark\n", filter);
+    return EXIT_BAD_INPUT;
+}
+BOOT_MODE(bench, run_bench);
+
+static void empty_row(struct bench *bench, unsigned size, unsigned variant)
+{
+    (void)variant;
+    for (unsigned i = 0; i < size; i++)
+        BENCH_TIME(bench, );
+}
+BENCH_ROW(empty, "bench.empty", empty_row, 10000, 0);
+
+// A loop of two instructions a round: shows that what is counted is instructions.
+static void loop_row(struct bench *bench, unsigned size, unsigned variant)
+{
+    (void)variant;
+    for (unsigned i = 0; i < 100; i++) {
+        uint64_t rounds = size;
+        BENCH_TIME(bench, __asm__ volatile("1: addi %0, %0, -1\n\tbnez %0, 1b" : "+r"(rounds)));
+    }
+}
+BENCH_ROW(loop1000, "bench.loop1000", loop_row, 1000, 0);

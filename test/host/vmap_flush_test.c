@@ -1,0 +1,86 @@
+// The flushes of mm/vmap: their operands, exactly, and what happens without them. QEMU could not tell.
+// SPDX-License-Identifier: BSD-2-Clause
+#include <fake_arch.h>
+
+#include "../unit/access.h"
+
+#include <arch/tlb.h>
+#include <ktest/ktest.h>
+#include <mm/kstack.h>
+#include <mm/page_alloc.h>
+#include <mm/vmalloc.h>
+
+static uint64_t reachable_granules(const char *start, uint64_t bytes)
+{
+    uint64_t count = 0;
+
+    for (uint64_t offset = 0; offset < bytes; offset += MMU_PAGE_SIZE)
+        count += !access_faults(start + offset, false);
+    return count;
+}
+
+// Since `before`, one flush of all harts named exactly that range, and all that was translated was in it.
+static void expect_one_flush(const struct fake_tlb_stats *before, const void *start, uint64_t bytes)
+{
+    struct fake_tlb_stats now = fake_tlb_stats();
+
+    EXPECT_EQ(now.kernel_flushes - before->kernel_flushes, 1);
+    EXPECT_EQ(now.local_flushes - before->local_flushes, 0);
+    EXPECT_EQ(now.last_start.value, (uintptr_t)start);
+    EXPECT_EQ(now.last_bytes, bytes);
+    EXPECT_EQ(now.granules_named - before->granules_named, bytes / MMU_PAGE_SIZE);
+    EXPECT_EQ(now.granules_dropped - before->granules_dropped, bytes / MMU_PAGE_SIZE);
+}
+
+// Freeing an area of any kind flushes its granules on all harts, each once, and no guard; a new one flushes here only.
+KTEST(vmap_flush, names_exactly_the_area)
+{
+    struct page *pages[3];
+    struct fake_tlb_stats before = fake_tlb_stats();
+
+    for (unsigned i = 0; i < 3; i++)
+        REQUIRE(pages[i] = alloc_page(GFP_KERNEL));
+    char *area = vmalloc(PAGE_SIZE * 5), *mapped = vmap(pages, 3, PROT_KERNEL_RO), *stack = kstack_alloc();
+    volatile char *device = ioremap(paddr_add(page_to_phys(pages[0]), 100), PAGE_SIZE);
+    REQUIRE(area && mapped && stack && device);
+    struct fake_tlb_stats made = fake_tlb_stats();
+    const char *device_start = (const char *)(uintptr_t)device - 100;
+    EXPECT_EQ(made.kernel_flushes, before.kernel_flushes);
+    EXPECT_EQ(made.granules_named - before.granules_named,
+              GRANULES_PER_PAGE * 9 + 1 + KERNEL_STACK_SIZE / MMU_PAGE_SIZE);
+
+    EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 5), GRANULES_PER_PAGE * 5);
+    EXPECT_EQ(reachable_granules(mapped, PAGE_SIZE * 3), GRANULES_PER_PAGE * 3);
+    EXPECT_EQ(reachable_granules(stack, KERNEL_STACK_SIZE), KERNEL_STACK_SIZE / MMU_PAGE_SIZE);
+    EXPECT_EQ(reachable_granules(device_start, PAGE_SIZE + MMU_PAGE_SIZE), GRANULES_PER_PAGE + 1);
+    before = fake_tlb_stats();
+    vfree(area);
+    expect_one_flush(&before, area, PAGE_SIZE * 5);
+    before = fake_tlb_stats();
+    vunmap(mapped);
+    expect_one_flush(&before, mapped, PAGE_SIZE * 3);
+    before = fake_tlb_stats();
+    kstack_free(stack);
+    expect_one_flush(&before, stack, KERNEL_STACK_SIZE);
+    before = fake_tlb_stats();
+    iounmap(device);
+    expect_one_flush(&before, device_start, PAGE_SIZE + MMU_PAGE_SIZE);
+    for (unsigned i = 0; i < 3; i++)
+        __free_page(pages[i]);
+}
+
+// Without the flush a freed area stays reachable, every granule of it: the cases that look for faults can fail.
+KTEST(vmap_flush, dropped_flush_is_seen)
+{
+    char *area = vmalloc(PAGE_SIZE * 3);
+    REQUIRE(area);
+    EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), GRANULES_PER_PAGE * 3);
+    fake_tlb_ignore_flushes(true);
+    vfree(area);
+    fake_tlb_ignore_flushes(false);
+    EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), GRANULES_PER_PAGE * 3);
+    arch_tlb_flush_kernel(vaddr_of(area), PAGE_SIZE * 2);
+    EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), GRANULES_PER_PAGE);
+    arch_tlb_flush_kernel(vaddr_of(area + PAGE_SIZE * 2), PAGE_SIZE);
+    EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), 0);
+}
