@@ -1,0 +1,55 @@
+#!/usr/bin/python3
+# Counts the kernel's lines against what a newcomer can read, and names the files that grew long.
+# SPDX-License-Identifier: BSD-2-Clause
+"""A line counts when it holds something besides comments and blanks. Tests and tools do not count."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from check_common import C_SUFFIXES, KERNEL_FOLDERS, parse_root, state_rule, tree_files, without_comments
+from run.emit import Report
+
+MM_LINES_MAX = 8_000
+KERNEL_LINES_MAX = 16_000
+# Past this many lines, comments included, a file may hold a second concept.
+LONG_FILE_LINES = 600
+LONG_FILE_SUFFIXES = (*C_SUFFIXES, ".py")
+
+
+def code_lines(source: str) -> int:
+    return sum(1 for line in without_comments(source).splitlines() if line.strip())
+
+
+def read(root: Path, path: Path) -> str:
+    return (root / path).read_text(encoding="utf-8", errors="replace")
+
+
+def main() -> int:
+    root = parse_root("lines of the kernel against their limits")
+    report = Report()
+    by_folder: dict[str, int] = {}
+    for path in tree_files(root, KERNEL_FOLDERS):
+        if path.suffix in C_SUFFIXES:
+            folder = "/".join(path.parts[: min(2, len(path.parts) - 1)])
+            by_folder[folder] = by_folder.get(folder, 0) + code_lines(read(root, path))
+
+    for path in tree_files(root):
+        if path.suffix in LONG_FILE_SUFFIXES:
+            length = len(read(root, path).splitlines())
+            if length > LONG_FILE_LINES:
+                print(f"# {path}: {length} lines, past {LONG_FILE_LINES}: is there a second concept?")
+    for folder, lines in sorted(by_folder.items()):
+        print(f"# {lines:6} {folder}")
+
+    mm = sum(lines for folder, lines in by_folder.items() if folder.split("/")[0] == "mm")
+    kernel = sum(by_folder.values())
+    for name, lines, limit in (("mm", mm, MM_LINES_MAX), ("kernel", kernel, KERNEL_LINES_MAX)):
+        print(f"# {name}: {lines} lines of at most {limit}")
+        state_rule(report, f"size_{name}", [f"{lines - limit} lines too many"] if lines > limit else [])
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

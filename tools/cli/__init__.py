@@ -1,0 +1,2 @@
+# The subcommands of tools/quire.
+# SPDX-License-Identifier: BSD-2-Clause
