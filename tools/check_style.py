@@ -11,7 +11,7 @@ from pathlib import Path
 from check_common import parse_root, state_rule, text_files, without_comments
 from run.emit import Report
 
-LINE_COLUMNS_MAX = 110
+LINE_COLUMNS_MAX = 120
 LICENSE_LINE = "SPDX-License-Identifier: BSD-2-Clause"
 # The first lines of a file, in which its purpose and its licence stand.
 HEAD_LINES = 6

@@ -1,4 +1,4 @@
-// Memory and string functions: plain C, with the long runs unrolled, since clearing and copying pages is most of the work.
+// Memory and string functions: plain C, long runs unrolled, since most of the work is clearing and copying pages.
 // SPDX-License-Identifier: BSD-2-Clause
 #include <base/string.h>
 

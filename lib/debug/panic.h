@@ -1,8 +1,9 @@
 // The way out for broken invariants: a readable report, every hart's state, and a failing exit code.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// panic() and assert_failed() are declared in <base/assert.h>. The first hart to panic stops the others (IPI_HALT), waits a
-// moment for them to say where they were, prints, and ends the machine with EXIT_PANIC. Nothing here allocates or locks.
+// panic() and assert_failed() are declared in <base/assert.h>. The first hart to panic stops the others (IPI_HALT),
+// waits a moment for them to say where they were, prints, and ends the machine with EXIT_PANIC. Nothing here
+// allocates or locks.
 #pragma once
 
 #include <base/assert.h>
@@ -17,7 +18,8 @@ bool panic_is_under_way(void);
 // The other harts' side of it: called for IPI_HALT with the interrupted registers on the stack. Does not return.
 _Noreturn void panic_halt_hart(void);
 
-// How to end the machine with an exit code, without coming back; the platform's. Until it is set, a panic stops the hart.
+// How to end the machine with an exit code, without coming back; the platform's. Until it is set, a panic stops the
+// hart.
 void panic_set_exit(void (*machine_exit)(int code));
 
 // A name for what the hart is doing ("thread init"), from whoever knows; NULL or "" is fine. Called with harts stopped.

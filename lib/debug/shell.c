@@ -213,10 +213,11 @@ static const struct shell_command *following(const char *name)
 
 static int command_help(int argc unused_arg, char **argv unused_arg)
 {
-    for (const struct shell_command *command = following(""); command != NULL; command = following(command->name)) {
+    for (const struct shell_command *command = following(""); command != NULL;
+         command = following(command->name)) {
         int used = (int)(strlen(command->name) + 1 + strlen(command->usage));
-        console_print("%s %s%*s %s\n", command->name, command->usage, used < HELP_COLUMN ? HELP_COLUMN - used : 0, "",
-                      command->summary);
+        console_print("%s %s%*s %s\n", command->name, command->usage,
+                      used < HELP_COLUMN ? HELP_COLUMN - used : 0, "", command->summary);
     }
     return 0;
 }

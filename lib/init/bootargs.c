@@ -87,8 +87,8 @@ static int take_value(const struct bootarg *argument, const char *text, struct b
             return refuse(error, "boot argument %s: \"" SHOWN "\" is not a %s", argument->name, text,
                           is_size ? "size (digits, then K, M, G or nothing)" : "number of at most 64 bits");
         if (number < argument->least || number > argument->most)
-            return refuse(error, "boot argument %s: " SHOWN " is not within %lu to %lu%s%s", argument->name, text,
-                          argument->least, argument->most, unit_gap, argument->unit);
+            return refuse(error, "boot argument %s: " SHOWN " is not within %lu to %lu%s%s", argument->name,
+                          text, argument->least, argument->most, unit_gap, argument->unit);
         break;
     }
     case BOOTARG_KIND_CHOICE:
@@ -110,7 +110,8 @@ static int take_unknown(const struct bootargs *table, const char *name, const ch
                         struct bootargs_error *error)
 {
     size_t size = sizeof(error->text);
-    size_t used = (size_t)format_text(error->text, size, "unknown boot argument \"%.40s=%.40s\"; known:", name, value);
+    size_t used = (size_t)format_text(error->text, size, "unknown boot argument \"%.40s=%.40s\"; known:",
+                                      name, value);
 
     for (const struct bootarg *known = table->first; known < table->end && used < size; known++)
         used += (size_t)format_text(error->text + used, size - used, " %s", known->name);
@@ -123,7 +124,8 @@ static int take_word(const struct bootargs *table, char *word, struct bootargs_e
     char *equals = strchr(word, '=');
 
     if (strchr(word, '"') != NULL || strchr(word, '\'') != NULL)
-        return refuse(error, "boot argument " SHOWN ": quotes have no meaning here, a value holds no blanks", word);
+        return refuse(error, "boot argument " SHOWN ": quotes have no meaning here, a value holds no blanks",
+                      word);
     if (equals == NULL || equals == word)
         return refuse(error, "boot argument \"" SHOWN "\" is not of the form name=value", word);
     *equals = '\0';
@@ -132,8 +134,8 @@ static int take_word(const struct bootargs *table, char *word, struct bootargs_e
     if (argument == NULL)
         return take_unknown(table, word, text, error);
     if (argument->value->given)
-        return refuse(error, "boot argument %s is given twice: " SHOWN " and " SHOWN, word, argument->value->text,
-                      text);
+        return refuse(error, "boot argument %s is given twice: " SHOWN " and " SHOWN, word,
+                      argument->value->text, text);
     if (*text == '\0')
         return refuse(error, "boot argument %s has no value behind its '='", word);
     return take_value(argument, text, error);

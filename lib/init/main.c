@@ -133,7 +133,8 @@ static init_code void describe_memory(void)
         refuse("the kernel image, %#lx + %#lx, does not lie in RAM", image->phys.value, image_bytes);
 
     for (unsigned i = 0; i < machine.reserved_count; i++)
-        reserve(machine.reserved[i].name, paddr(machine.reserved[i].start), machine.reserved[i].size_bytes, PAGE_FIRMWARE);
+        reserve(machine.reserved[i].name, paddr(machine.reserved[i].start), machine.reserved[i].size_bytes,
+                PAGE_FIRMWARE);
     reserve("kernel image", image->phys, image_bytes, PAGE_IMAGE);
     reserve("device tree", device_tree_phys, device_tree_bytes, PAGE_FIRMWARE);
     reserve("initrd", paddr(machine.initrd_start), machine.initrd_size_bytes, PAGE_INITRD);

@@ -35,8 +35,8 @@ static void print_area(const struct vmalloc_area *area, void *context unused_arg
         format_text(pages, sizeof(pages), " pages=%u", area->page_count);
     if (area->kind == VMALLOC_IO)
         format_text(phys, sizeof(phys), " phys=0x%016lx", area->phys.value);
-    console_print("0x%016lx-0x%016lx %7lu%s%s%s %s\n", area->start.value, area->start.value + area->size, area->size,
-                  caller, pages, phys, kind_names[area->kind]);
+    console_print("0x%016lx-0x%016lx %7lu%s%s%s %s\n", area->start.value, area->start.value + area->size,
+                  area->size, caller, pages, phys, kind_names[area->kind]);
 }
 
 static int command_vmallocinfo(int argc unused_arg, char **argv unused_arg)

@@ -127,7 +127,8 @@ struct fdt_node fdt_parent(const struct fdt *fdt, struct fdt_node node)
     return depth >= 2 ? lineage[depth - 2] : FDT_NO_NODE;
 }
 
-static struct fdt_value find_property(const struct fdt *fdt, struct fdt_node node, const char *name, size_t length)
+static struct fdt_value find_property(const struct fdt *fdt, struct fdt_node node, const char *name,
+                                      size_t length)
 {
     if (!fdt_exists(node))
         return (struct fdt_value){ NULL, 0 };

@@ -52,7 +52,8 @@ static int check_header(const uint8_t *blob, size_t max_bytes, struct fdt *out, 
     if (!block_fits(strings, strings_bytes, total))
         return refuse(error, "strings block lies outside", FDT_AT_OFF_STRINGS, strings);
     if (!is_aligned(reservations, 8U))
-        return refuse(error, "reservation block is not at a multiple of 8", FDT_AT_OFF_RESERVATIONS, reservations);
+        return refuse(error, "reservation block is not at a multiple of 8", FDT_AT_OFF_RESERVATIONS,
+                      reservations);
     if (!block_fits(reservations, 0, total))
         return refuse(error, "reservation block lies outside", FDT_AT_OFF_RESERVATIONS, reservations);
 
@@ -71,7 +72,8 @@ static int check_header(const uint8_t *blob, size_t max_bytes, struct fdt *out, 
 // Entries until one of two zeros.
 static int check_reservations(struct fdt *fdt, struct fdt_error *error)
 {
-    for (uint32_t at = fdt->reservations; fdt->size_bytes - at >= FDT_RESERVATION_BYTES; at += FDT_RESERVATION_BYTES) {
+    for (uint32_t at = fdt->reservations; fdt->size_bytes - at >= FDT_RESERVATION_BYTES;
+         at += FDT_RESERVATION_BYTES) {
         if (fdt_read_u64(fdt->blob + at) == 0 && fdt_read_u64(fdt->blob + at + 8) == 0)
             return 0;
         fdt->reservation_count++;
@@ -80,7 +82,8 @@ static int check_reservations(struct fdt *fdt, struct fdt_error *error)
 }
 
 // A name of printable characters that ends before `end`, its length in *length.
-static int check_name(const struct fdt *fdt, uint32_t start, uint32_t end, uint32_t *length, struct fdt_error *error)
+static int check_name(const struct fdt *fdt, uint32_t start, uint32_t end, uint32_t *length,
+                      struct fdt_error *error)
 {
     for (uint32_t at = start; at < end; at++) {
         uint8_t character = fdt->blob[at];
@@ -125,7 +128,8 @@ static int check_begin(struct walk *walk)
     if (result != 0)
         return result;
     if ((walk->depth == 0) != (length == 0))
-        return refuse(walk->error, walk->depth == 0 ? "root node has a name" : "node without a name", name, length);
+        return refuse(walk->error, walk->depth == 0 ? "root node has a name" : "node without a name", name,
+                      length);
 
     walk->depth++;
     walk->saw_root = true;
@@ -162,8 +166,8 @@ static int check_property(struct walk *walk)
     if (size_bytes > fdt->structure_end - value)
         return refuse(walk->error, "property is longer than the structure block", header, size_bytes);
     if (name_offset >= fdt->strings_end - fdt->strings)
-        return refuse(walk->error, "property's name lies outside of the strings block", header + FDT_CELL_BYTES,
-                      name_offset);
+        return refuse(walk->error, "property's name lies outside of the strings block",
+                      header + FDT_CELL_BYTES, name_offset);
 
     uint32_t length = 0;
     int result = check_name(fdt, fdt->strings + name_offset, fdt->strings_end, &length, walk->error);

@@ -87,8 +87,8 @@ static uint32_t size_cells(const struct fdt *fdt, struct fdt_node bus)
     return cell_count(fdt, bus, "#size-cells", 1);
 }
 
-bool fdt_reg(const struct fdt *fdt, struct fdt_node bus, struct fdt_node node, uint32_t index, uint64_t *address,
-             uint64_t *size_bytes)
+bool fdt_reg(const struct fdt *fdt, struct fdt_node bus, struct fdt_node node, uint32_t index,
+             uint64_t *address, uint64_t *size_bytes)
 {
     uint32_t for_address = address_cells(fdt, bus);
     uint32_t for_size = size_cells(fdt, bus);
@@ -132,7 +132,8 @@ static bool translate(const struct fdt *fdt, struct fdt_node bus, struct fdt_nod
     return false;
 }
 
-bool fdt_reg_cpu(const struct fdt *fdt, struct fdt_node node, uint32_t index, uint64_t *address, uint64_t *size_bytes)
+bool fdt_reg_cpu(const struct fdt *fdt, struct fdt_node node, uint32_t index, uint64_t *address,
+                 uint64_t *size_bytes)
 {
     struct fdt_node lineage[FDT_MAX_DEPTH];
     unsigned depth = fdt_lineage(fdt, node, lineage);
@@ -148,11 +149,12 @@ bool fdt_reg_cpu(const struct fdt *fdt, struct fdt_node node, uint32_t index, ui
 // Cells of one interrupt of that controller; false when it does not say, or says something absurd.
 static bool interrupt_cells(const struct fdt *fdt, struct fdt_node controller, uint32_t *count)
 {
-    return fdt_u32(fdt, controller, "#interrupt-cells", count) && *count >= 1 && *count <= FDT_MAX_INTERRUPT_CELLS;
+    return fdt_u32(fdt, controller, "#interrupt-cells",
+                   count) && *count >= 1 && *count <= FDT_MAX_INTERRUPT_CELLS;
 }
 
-static bool read_interrupt(struct fdt_node controller, uint32_t cell_count, struct fdt_value cells, uint32_t at,
-                           struct fdt_interrupt *out)
+static bool read_interrupt(struct fdt_node controller, uint32_t cell_count, struct fdt_value cells,
+                           uint32_t at, struct fdt_interrupt *out)
 {
     *out = (struct fdt_interrupt){ .controller = controller, .cell_count = cell_count };
     for (uint32_t i = 0; i < cell_count; i++) {
@@ -203,6 +205,7 @@ bool fdt_interrupt(const struct fdt *fdt, struct fdt_node node, uint32_t index, 
     if (extended.bytes != NULL)
         return extended_interrupt(fdt, extended, index, out);
     struct fdt_node controller = interrupt_parent(fdt, node);
-    return interrupt_cells(fdt, controller, &count) && index < interrupts.size_bytes / FDT_CELL_BYTES / count &&
+    return interrupt_cells(fdt, controller,
+                           &count) && index < interrupts.size_bytes / FDT_CELL_BYTES / count &&
            read_interrupt(controller, count, interrupts, index * count, out);
 }

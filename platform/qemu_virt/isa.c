@@ -103,7 +103,8 @@ char *machine_feature_names(uint64_t features, char *buffer, size_t size)
     for (size_t i = 0; i < array_count(extensions); i++) {
         if ((features & extensions[i].feature) == 0 || used >= size)
             continue;
-        used += (size_t)format_text(buffer + used, size - used, "%s%s", used == 0 ? "" : " ", extensions[i].name);
+        used += (size_t)format_text(buffer + used, size - used, "%s%s", used == 0 ? "" : " ",
+                                    extensions[i].name);
     }
     return buffer;
 }

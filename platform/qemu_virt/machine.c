@@ -50,7 +50,8 @@ static bool parse_chosen(struct parse *parse)
         uint32_t at = 0;
         const char *text = fdt_next_string(bootargs, &at);
         if (text == NULL || at != bootargs.size_bytes)
-            return machine_refuse(parse, "/chosen: bootargs of %u bytes is not one string", bootargs.size_bytes);
+            return machine_refuse(parse, "/chosen: bootargs of %u bytes is not one string",
+                                  bootargs.size_bytes);
         if (!string_copy(machine->bootargs, text, sizeof(machine->bootargs)))
             return machine_refuse(parse, "/chosen: bootargs has %u characters, more than %u: \"%.40s...\"",
                                   bootargs.size_bytes - 1, MACHINE_BOOTARGS_BYTES - 1, text);

@@ -68,8 +68,8 @@ static bool parse_plic_contexts(struct parse *parse, struct fdt_node node, uint3
             if (hart->intc_phandle == 0 || hart->intc_phandle != phandle)
                 continue;
             if (PLIC_CONTEXTS_AT + (context + 1) * PLIC_CONTEXT_BYTES > machine->plic[index].size_bytes)
-                return machine_refuse(parse, NODE_FORMAT ": context %u of hart %lu lies outside of its 0x%lx bytes",
-                                      fdt_name(parse->fdt, node), context, hart->id,
+                return machine_refuse(parse,
+                                      NODE_FORMAT ": context %u of hart %lu lies outside of its 0x%lx bytes", fdt_name(parse->fdt, node), context, hart->id,
                                       machine->plic[index].size_bytes);
             hart->plic = index;
             hart->plic_context = context;
@@ -166,10 +166,11 @@ bool machine_parse_uart(struct parse *parse)
         return machine_refuse(parse, NODE_FORMAT ": reg-shift is %u, not 0 to 3", name, uart->reg_shift);
     if (!optional_u32(parse, node, "reg-io-width", 1, &uart->reg_io_width) || uart->reg_io_width > 4 ||
         !is_power_of_two(uart->reg_io_width))
-        return machine_refuse(parse, NODE_FORMAT ": reg-io-width is %u, not 1, 2 or 4", name, uart->reg_io_width);
+        return machine_refuse(parse, NODE_FORMAT ": reg-io-width is %u, not 1, 2 or 4", name,
+                              uart->reg_io_width);
     if (uart->size_bytes < (UART_REGISTERS << uart->reg_shift))
-        return machine_refuse(parse, NODE_FORMAT ": 0x%lx bytes are too few for %u registers %u bytes apart", name,
-                              uart->size_bytes, UART_REGISTERS, 1U << uart->reg_shift);
+        return machine_refuse(parse, NODE_FORMAT ": 0x%lx bytes are too few for %u registers %u bytes apart",
+                              name, uart->size_bytes, UART_REGISTERS, 1U << uart->reg_shift);
     (void)fdt_u64(parse->fdt, node, "clock-frequency", &uart->clock_hz);
     device_interrupt(parse, node, &uart->plic, &uart->irq);
     if (uart->irq == MACHINE_NO_IRQ)

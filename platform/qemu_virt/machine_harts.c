@@ -133,13 +133,13 @@ bool machine_parse_harts(struct parse *parse)
             machine->hart[machine->hart_count++] = hart;
     }
     if (usable_count > parse->limits->max_harts)
-        return machine_refuse(parse, "the machine has %u usable harts, and this kernel is configured for at most %u",
-                              usable_count, parse->limits->max_harts);
+        return machine_refuse(parse,
+                              "the machine has %u usable harts, and this kernel is configured for at most %u", usable_count, parse->limits->max_harts);
     if (!fdt_exists(boot))
         return machine_refuse(parse, "the hart that booted, %lu, is not in /cpus", parse->limits->boot_hart);
     if (boot_why != NULL)
-        return machine_refuse(parse, "the hart that booted, %lu, cannot be used: %s", parse->limits->boot_hart,
-                              boot_why);
+        return machine_refuse(parse, "the hart that booted, %lu, cannot be used: %s",
+                              parse->limits->boot_hart, boot_why);
     put_boot_hart_first(machine, parse->limits->boot_hart);
     machine->features = ~0UL;
     for (unsigned i = 0; i < machine->hart_count; i++)

@@ -47,8 +47,8 @@ static bool parse_ram_range(struct parse *parse, const char *name, uint64_t star
         return machine_refuse(parse, NODE_FORMAT ": 0x%lx bytes at 0x%lx wrap around the address space", name,
                               size_bytes, start);
     if (start + size_bytes > 1UL << PHYS_BITS)
-        return machine_refuse(parse, NODE_FORMAT ": 0x%lx bytes at 0x%lx end past %u-bit physical addresses", name,
-                              size_bytes, start, PHYS_BITS);
+        return machine_refuse(parse, NODE_FORMAT ": 0x%lx bytes at 0x%lx end past %u-bit physical addresses",
+                              name, size_bytes, start, PHYS_BITS);
     return insert_ram(parse, (struct machine_ram){ start, size_bytes, numa_node });
 }
 
@@ -85,10 +85,11 @@ static void clip_ram(struct parse *parse)
         uint64_t end = align_down(ram.start + ram.size_bytes, MMU_PAGE_SIZE);
 
         if (start != ram.start || end != ram.start + ram.size_bytes)
-            machine_note(parse, "memory: 0x%lx bytes at 0x%lx shrunk to whole granules", ram.size_bytes, ram.start);
+            machine_note(parse, "memory: 0x%lx bytes at 0x%lx shrunk to whole granules", ram.size_bytes,
+                         ram.start);
         if (end > parse->limits->phys_limit) {
-            machine_note(parse, "memory: of 0x%lx bytes at 0x%lx only what is below 0x%lx is used", ram.size_bytes,
-                         ram.start, parse->limits->phys_limit);
+            machine_note(parse, "memory: of 0x%lx bytes at 0x%lx only what is below 0x%lx is used",
+                         ram.size_bytes, ram.start, parse->limits->phys_limit);
             end = parse->limits->phys_limit;
         }
         if (start < end)
@@ -119,29 +120,31 @@ bool machine_parse_ram(struct parse *parse)
     uint64_t lowest = parse->machine->ram[0].start;
     clip_ram(parse);
     if (parse->machine->ram_count == 0)
-        return machine_refuse(parse, "no memory: nothing from 0x%lx on is a whole granule below 0x%lx", lowest,
-                              parse->limits->phys_limit);
+        return machine_refuse(parse, "no memory: nothing from 0x%lx on is a whole granule below 0x%lx",
+                              lowest, parse->limits->phys_limit);
     return true;
 }
 
 static bool touches_ram(const struct machine *machine, uint64_t start, uint64_t size_bytes)
 {
     for (unsigned i = 0; i < machine->ram_count; i++)
-        if (start < machine->ram[i].start + machine->ram[i].size_bytes && machine->ram[i].start < start + size_bytes)
-            return true;
+        if (start < machine->ram[i].start + machine->ram[i].size_bytes &&
+            machine->ram[i].start < start + size_bytes) return true;
     return false;
 }
 
-static bool add_reserved(struct parse *parse, const char *name, uint64_t start, uint64_t size_bytes, bool no_map)
+static bool add_reserved(struct parse *parse, const char *name, uint64_t start, uint64_t size_bytes,
+                         bool no_map)
 {
     struct machine *machine = parse->machine;
 
     if (start + size_bytes < start)
-        return machine_refuse(parse, "reserved memory " NODE_FORMAT ": 0x%lx bytes at 0x%lx wrap around the address "
+        return machine_refuse(parse,
+                              "reserved memory " NODE_FORMAT ": 0x%lx bytes at 0x%lx wrap around the address "
                               "space", name, size_bytes, start);
     if (size_bytes == 0 || !touches_ram(machine, start, size_bytes)) {
-        machine_note(parse, "reserved memory " NODE_FORMAT ": 0x%lx bytes at 0x%lx are not in RAM, left out", name,
-                     size_bytes, start);
+        machine_note(parse, "reserved memory " NODE_FORMAT ": 0x%lx bytes at 0x%lx are not in RAM, left out",
+                     name, size_bytes, start);
         return true;
     }
     if (machine->reserved_count == MACHINE_MAX_RESERVED)
@@ -214,8 +217,8 @@ bool machine_parse_initrd(struct parse *parse)
     for (unsigned i = 0; i < machine->reserved_count; i++) {
         const struct machine_reserved *reserved = &machine->reserved[i];
         if (reserved->no_map && start < reserved->start + reserved->size_bytes && reserved->start < end)
-            return machine_refuse(parse, "initrd: 0x%lx to 0x%lx is in memory that must not be mapped, %s at 0x%lx",
-                                  start, end, reserved->name, reserved->start);
+            return machine_refuse(parse,
+                                  "initrd: 0x%lx to 0x%lx is in memory that must not be mapped, %s at 0x%lx", start, end, reserved->name, reserved->start);
     }
     machine->initrd_start = start;
     machine->initrd_size_bytes = end - start;

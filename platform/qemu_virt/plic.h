@@ -4,7 +4,8 @@
 
 #include <base/compiler.h>
 
-// `registers` is the mapped register block; `context` the number of the S-mode context of the hart that takes interrupts.
+// `registers` is the mapped register block; `context` the number of the S-mode context of the hart that takes
+// interrupts.
 void plic_init(volatile void *registers, uint32_t context);
 void plic_enable(uint32_t irq);
 

@@ -81,10 +81,14 @@ static void batch(struct bench *bench, unsigned count, unsigned variant)
 }
 
 #define BATCH_ROWS(count) \
-    BENCH_ROW(batch##count##la, "page.batch" #count ".lifo.alloc", batch, count, BENCH_VARIANT(BENCH_LIFO, BENCH_ALLOC)); \
-    BENCH_ROW(batch##count##lf, "page.batch" #count ".lifo.free", batch, count, BENCH_VARIANT(BENCH_LIFO, BENCH_FREE)); \
-    BENCH_ROW(batch##count##fa, "page.batch" #count ".fifo.alloc", batch, count, BENCH_VARIANT(BENCH_FIFO, BENCH_ALLOC)); \
-    BENCH_ROW(batch##count##ff, "page.batch" #count ".fifo.free", batch, count, BENCH_VARIANT(BENCH_FIFO, BENCH_FREE)); \
+    BENCH_ROW(batch##count##la, "page.batch" #count ".lifo.alloc", batch, count, \
+              BENCH_VARIANT(BENCH_LIFO, BENCH_ALLOC)); \
+    BENCH_ROW(batch##count##lf, "page.batch" #count ".lifo.free", batch, count, \
+              BENCH_VARIANT(BENCH_LIFO, BENCH_FREE)); \
+    BENCH_ROW(batch##count##fa, "page.batch" #count ".fifo.alloc", batch, count, \
+              BENCH_VARIANT(BENCH_FIFO, BENCH_ALLOC)); \
+    BENCH_ROW(batch##count##ff, "page.batch" #count ".fifo.free", batch, count, \
+              BENCH_VARIANT(BENCH_FIFO, BENCH_FREE)); \
     BENCH_ROW(batch##count##ra, "page.batch" #count ".random.alloc", batch, count, \
               BENCH_VARIANT(BENCH_RANDOM, BENCH_ALLOC)); \
     BENCH_ROW(batch##count##rf, "page.batch" #count ".random.free", batch, count, \

@@ -9,12 +9,12 @@
 // A table of the test's own: parsing the image's would change what this very run was given.
 static struct bootarg_value count_value, room_value, colour_value, name_value;
 static const struct bootarg arguments[] = {
-    { .name = "count", .kind = BOOTARG_KIND_U64, .least = 2, .most = 100, .default_number = 7, .unit = "rounds",
-      .help = "how often", .value = &count_value },
+    { .name = "count", .kind = BOOTARG_KIND_U64, .least = 2, .most = 100, .default_number = 7,
+      .unit = "rounds", .help = "how often", .value = &count_value },
     { .name = "room", .kind = BOOTARG_KIND_SIZE, .least = 4096, .most = UINT64_MAX, .default_number = 65536,
       .unit = "bytes", .help = "how much", .value = &room_value },
-    { .name = "colour", .kind = BOOTARG_KIND_CHOICE, .choices = "red|green|dark-blue", .default_number = 1, .unit = "",
-      .help = "which", .value = &colour_value },
+    { .name = "colour", .kind = BOOTARG_KIND_CHOICE, .choices = "red|green|dark-blue", .default_number = 1,
+      .unit = "", .help = "which", .value = &colour_value },
     { .name = "name", .kind = BOOTARG_KIND_TEXT, .most = 8, .default_text = "*", .unit = "", .help = "whose",
       .value = &name_value },
 };
@@ -106,10 +106,12 @@ KTEST(bootargs, names_what_it_refuses)
                    "boot argument room: \"99999999999G\" is not a size (digits, then K, M, G or nothing)");
     expect_refused("colour=blue", "boot argument colour: \"blue\" is not one of red|green|dark-blue");
     expect_refused("colour=re", "boot argument colour: \"re\" is not one of red|green|dark-blue");
-    expect_refused("colour=red|green", "boot argument colour: \"red|green\" is not one of red|green|dark-blue");
+    expect_refused("colour=red|green",
+                   "boot argument colour: \"red|green\" is not one of red|green|dark-blue");
     expect_refused("name=123456789", "boot argument name: \"123456789...\" has 9 characters, more than 8");
     expect_refused("count=3 room=8K count=4", "boot argument count is given twice: 3 and 4");
-    expect_refused("name=\"a", "boot argument name=\"a: quotes have no meaning here, a value holds no blanks");
+    expect_refused("name=\"a",
+                   "boot argument name=\"a: quotes have no meaning here, a value holds no blanks");
     expect_refused("name='a", "boot argument name='a: quotes have no meaning here, a value holds no blanks");
     expect_refused("count=3\tx", "boot arguments: character 0x09 at place 7 is not printable");
     expect_refused("name=\xc3\xa4", "boot arguments: character 0xc3 at place 5 is not printable");

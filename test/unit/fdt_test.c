@@ -320,7 +320,8 @@ KTEST(fdt, reads_interrupts)
     EXPECT(!fdt_interrupt(&fdt, fdt_find_path(&fdt, "/memory"), 0, &interrupt));
 
     // More cells than there is room for, and none at all.
-    uint32_t cells = (uint32_t)(fdt_property(&fdt, fdt_find_phandle(&fdt, 7), "#interrupt-cells").bytes - blob);
+    uint32_t cells = (uint32_t)(fdt_property(&fdt, fdt_find_phandle(&fdt, 7),
+                                             "#interrupt-cells").bytes - blob);
     fdt_poke(blob, cells, FDT_MAX_INTERRUPT_CELLS + 1);
     EXPECT(!fdt_interrupt(&fdt, serial, 0, &interrupt));
     fdt_poke(blob, cells, 0);
@@ -381,7 +382,8 @@ KTEST(fdt, names_what_is_wrong_with_the_header)
 // A structure block of these cells alone, with strings "a\0"; returns the blob's size.
 static uint32_t write_cells(const uint32_t *cells, uint32_t count)
 {
-    const uint32_t header[] = { 0xd00dfeed, 56 + 4 * count + 4, 56, 56 + 4 * count, 40, 17, 16, 0, 2, 4 * count };
+    const uint32_t header[] = { 0xd00dfeed, 56 + 4 * count + 4, 56, 56 + 4 * count, 40, 17, 16, 0, 2,
+                                4 * count };
 
     memset(blob, 0, 56);
     for (uint32_t i = 0; i < array_count(header); i++)
@@ -411,7 +413,8 @@ KTEST(fdt, names_what_is_wrong_with_the_tokens)
     EXPECT_CELLS_REFUSED("no root node", 0, END, END);
     EXPECT_CELLS_REFUSED("structure block ends within open nodes", 2, 1, BEGIN_NODE, 0, END);
     EXPECT_CELLS_REFUSED("structure block goes on behind its end", 3, 8, BEGIN_NODE, 0, END_NODE, END, NOP);
-    EXPECT_CELLS_REFUSED("second root node", 3, BEGIN_NODE, BEGIN_NODE, 0, END_NODE, BEGIN_NODE, 0, END_NODE, END);
+    EXPECT_CELLS_REFUSED("second root node", 3, BEGIN_NODE, BEGIN_NODE, 0, END_NODE, BEGIN_NODE, 0, END_NODE,
+                         END);
     EXPECT_CELLS_REFUSED("end of a node that did not begin", 0, END_NODE, END_NODE, END);
     EXPECT_CELLS_REFUSED("property outside of any node", 0, PROP, PROP, 0, 0, END);
     EXPECT_CELLS_REFUSED("unknown token", 2, 0x77, BEGIN_NODE, 0, 0x77, END_NODE, END);
@@ -420,19 +423,20 @@ KTEST(fdt, names_what_is_wrong_with_the_tokens)
     EXPECT_CELLS_REFUSED("property behind a child node", 5, PROP,
                          BEGIN_NODE, 0, BEGIN_NODE, 0x78000000, END_NODE, PROP, 0, 0, END_NODE, END);
     EXPECT_CELLS_REFUSED("structure block ends within a property", 2, 8, BEGIN_NODE, 0, PROP, 0);
-    EXPECT_CELLS_REFUSED("property is longer than the structure block", 3, 0x100, BEGIN_NODE, 0, PROP, 0x100, 0,
-                         END_NODE, END);
-    EXPECT_CELLS_REFUSED("property is longer than the structure block", 3, 0xffffffff, BEGIN_NODE, 0, PROP, 0xffffffff,
+    EXPECT_CELLS_REFUSED("property is longer than the structure block", 3, 0x100, BEGIN_NODE, 0, PROP, 0x100,
                          0, END_NODE, END);
+    EXPECT_CELLS_REFUSED("property is longer than the structure block", 3, 0xffffffff, BEGIN_NODE, 0, PROP,
+                         0xffffffff, 0, END_NODE, END);
     EXPECT_CELLS_REFUSED("property's name lies outside of the strings block", 4, 2, BEGIN_NODE, 0, PROP, 0, 2,
                          END_NODE, END);
     EXPECT_CELLS_REFUSED("property without a name", 4, 1, BEGIN_NODE, 0, PROP, 0, 1, END_NODE, END);
-    EXPECT_CELLS_REFUSED("character that no name may have", 3, 0x1b, BEGIN_NODE, 0, BEGIN_NODE, 0x1b000000, END_NODE,
-                         END_NODE, END);
+    EXPECT_CELLS_REFUSED("character that no name may have", 3, 0x1b, BEGIN_NODE, 0, BEGIN_NODE, 0x1b000000,
+                         END_NODE, END_NODE, END);
     EXPECT_CELLS_REFUSED("name does not end within its block", 3, 4, BEGIN_NODE, 0, BEGIN_NODE, 0x78787878);
     uint32_t size = write_cells(good, array_count(good));
     fdt_poke(blob, SIZE_STRUCT, 4 * array_count(good) - 1);
-    expect_refused(size, "size of the structure block is not a multiple of 4", SIZE_STRUCT, 4 * array_count(good) - 1);
+    expect_refused(size, "size of the structure block is not a multiple of 4", SIZE_STRUCT,
+                   4 * array_count(good) - 1);
     // The only name among the strings loses its NUL.
     write_cells(good, array_count(good));
     fdt_poke(blob, SIZE_STRINGS, 1);
@@ -492,11 +496,13 @@ static void read_value(struct fdt_value value)
 
 static void read_node(const struct fdt *fdt, struct fdt_node node)
 {
-    static const char *const names[] = { "reg", "ranges", "compatible", "status", "interrupts", "phandle", "a" };
+    static const char *const names[] = { "reg", "ranges", "compatible", "status", "interrupts", "phandle",
+                                         "a" };
     struct fdt_interrupt interrupt;
     uint64_t address, size_bytes;
 
-    sum_read += strlen(fdt_name(fdt, node)) + fdt_parent(fdt, node).offset + fdt_next_sibling(fdt, node).offset;
+    sum_read += strlen(fdt_name(fdt, node)) + fdt_parent(fdt, node).offset + fdt_next_sibling(fdt,
+                                                                                              node).offset;
     for (unsigned i = 0; i < array_count(names); i++)
         read_value(fdt_property(fdt, node, names[i]));
     for (uint32_t i = 0; i < 4; i++) {

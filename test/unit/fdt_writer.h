@@ -30,7 +30,8 @@ void fdt_writer_end(struct fdt_writer *writer);
 void fdt_writer_reserve(struct fdt_writer *writer, uint64_t start, uint64_t size_bytes);
 void fdt_writer_bytes(struct fdt_writer *writer, const char *name, const void *value, uint32_t size_bytes);
 void fdt_writer_string(struct fdt_writer *writer, const char *name, const char *text);
-void fdt_writer_cell_array(struct fdt_writer *writer, const char *name, const uint32_t *cells, uint32_t count);
+void fdt_writer_cell_array(struct fdt_writer *writer, const char *name, const uint32_t *cells,
+                           uint32_t count);
 
 #define fdt_writer_cells(writer, name, ...) \
     fdt_writer_cell_array(writer, name, (const uint32_t[]){ __VA_ARGS__ }, \

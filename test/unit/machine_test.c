@@ -450,7 +450,8 @@ KTEST(machine, keeps_what_is_reserved)
     board.memreserve_start = 0x10000000;
     REQUIRE(parse_board());
     EXPECT_EQ(machine.reserved_count, 1);
-    EXPECT_STREQ(machine.note[0], "reserved memory memreserve: 0x200000 bytes at 0x10000000 are not in RAM, left out");
+    EXPECT_STREQ(machine.note[0],
+                 "reserved memory memreserve: 0x200000 bytes at 0x10000000 are not in RAM, left out");
 
     board.memreserve_start = 0x7ff00000;
     REQUIRE(parse_board());
@@ -639,7 +640,8 @@ KTEST(machine, bounds_what_it_keeps)
     board.virtio_slots = MACHINE_MAX_VIRTIO + 1;
     REQUIRE(parse_board());
     EXPECT_EQ(machine.virtio_count, MACHINE_MAX_VIRTIO);
-    EXPECT_STREQ(machine.note[0], "more than 32 virtio slots: virtio_mmio@10001000 and what follows left out");
+    EXPECT_STREQ(machine.note[0],
+                 "more than 32 virtio slots: virtio_mmio@10001000 and what follows left out");
     board.no_plic = true;
     REQUIRE(parse_board());
     EXPECT_LT(MACHINE_MAX_NOTES, machine.note_count);

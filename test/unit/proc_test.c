@@ -156,8 +156,8 @@ KTEST(proc, buddyinfo_adds_up)
 }
 
 // The row of one cache, cut into words; its fields as slabinfo(5) names them.
-enum { NAME, ACTIVE_OBJS, NUM_OBJS, OBJSIZE, OBJPERSLAB, PAGESPERSLAB, TUNABLES = 7, SLABDATA = 12, ACTIVE_SLABS,
-       NUM_SLABS, SHAREDAVAIL, FIELDS };
+enum { NAME, ACTIVE_OBJS, NUM_OBJS, OBJSIZE, OBJPERSLAB, PAGESPERSLAB, TUNABLES = 7, SLABDATA = 12,
+       ACTIVE_SLABS, NUM_SLABS, SHAREDAVAIL, FIELDS };
 
 static bool slabinfo_row(const char *name, char *words[MAX_WORDS])
 {

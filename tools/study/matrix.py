@@ -6,6 +6,7 @@ import platform
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Callable, Iterable, Sequence
@@ -27,6 +28,7 @@ _EXIT_MEANINGS = {
     "its exit code is 1": "a test or a command failed", "its exit code is 2": "it refused its input",
     "its exit code is 3": "it panicked, or memory did not come back",
 }
+_PRODUCER = re.compile(rb"(?:GNU \w+|GCC:(?: \([^)]*\))?) [0-9][0-9A-Za-z.]*|\w+ version [0-9][0-9A-Za-z.]*")
 _OPENSBI = re.compile(rb"^OpenSBI (v[0-9A-Za-z.+-]{1,40})\r?$", re.MULTILINE)
 
 Say = Callable[[str], None]
@@ -187,22 +189,29 @@ def run_matrix(setup: Setup, chosen: Sequence[Cell], work: Path, say: Say) -> tu
     return runs, " and ".join(sorted(firmware)) or "unknown"
 
 
-def compiler(kernel: Path) -> str:
-    """What the kernel says about its compiler. Raises InputError where it is no ELF file."""
+@cache
+def compilers(kernel: Path) -> set[str]:
+    """What the kernel's debugging information, or else its comment, says made it. Raises InputError."""
     try:
         with open(kernel, "rb") as file:
-            section = ELFFile(file).get_section_by_name(".comment")
-            said = section.data() if section else b""
+            elf = ELFFile(file)
+            comment = elf.get_section_by_name(".comment")
+            said = comment.data().split(b"\0") if comment else []
+            if elf.has_dwarf_info():
+                units = [unit.get_top_DIE().attributes for unit in elf.get_dwarf_info().iter_CUs()]
+                said = [unit["DW_AT_producer"].value for unit in units if "DW_AT_producer" in unit]
     except (OSError, ELFError) as error:
         raise InputError(f"kernel {kernel.name}: {error}") from error
-    return ", ".join(sorted({_printable(part) for part in said.split(b"\0") if part})) or "unknown"
+    # A producer goes on with the options that it was given, which differ from file to file.
+    return {found[0].decode() for found in map(_PRODUCER.match, said) if found}
 
 
 def _kernel_options(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """The kernels' build configurations, each with the page sizes that were built so."""
+    """The kernels' configurations but for the bound, each with the page sizes that were configured so."""
     sizes: dict[str, set[int]] = {}
     for run in runs:
-        sizes.setdefault(run.config.options, set()).add(run.config.page_size)
+        words = [word for word in run.config.options.split() if word != f"bound={run.config.bound}"]
+        sizes.setdefault(" ".join(words), set()).add(run.config.page_size)
     ordered = sorted(sizes.items(), key=lambda item: min(item[1]))
     return [("kernel, " + ", ".join(map(size_name, sorted(built))), options) for options, built in ordered]
 
@@ -212,7 +221,7 @@ def stamp(setup: Setup, runs: Sequence[Run], firmware: str) -> Stamp:
     harts = max(run.config.harts_online for run in runs)
     return (
         *_kernel_options(runs),
-        ("compiler", "; ".join(sorted({compiler(kernel) for kernel in setup.kernels.values()}))),
+        ("built with", ", ".join(sorted(set().union(*map(compilers, setup.kernels.values())))) or "unknown"),
         ("machine", f"QEMU {setup.qemu.version}, virt, {setup.mem} RAM, {harts} harts"),
         ("clock", "1 ns for each instruction: -icount shift=0,sleep=off"),
         ("firmware", f"OpenSBI {firmware}"),

@@ -103,7 +103,7 @@ def built_kernels(build: Path, names: Sequence[str]) -> dict[int, Path]:
     for kernel in kernels.values():
         if not kernel.is_file():
             raise InputError(f"kernel {kernel} is missing: `tools/quire build` makes it")
-        matrix.compiler(kernel)
+        matrix.compilers(kernel)
     return kernels
 
 

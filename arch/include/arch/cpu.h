@@ -4,7 +4,8 @@
 
 #include <base/compiler.h>
 
-// The isa string of the device tree; features missing on any hart must not be in it. timer_hz: ticks of the timer a second.
+// The isa string of the device tree; features missing on any hart must not be in it. timer_hz: ticks of the timer a
+// second.
 void arch_cpu_init(const char *isa, uint64_t timer_hz);
 
 // The features that the kernel makes use of, as text for the boot report.

@@ -17,8 +17,8 @@ void upcall_timer(void);
 void upcall_ipi(unsigned reasons);
 void upcall_external_interrupt(void);
 
-// A trap that the port cannot resolve. Returns only when somebody has claimed it and changed the frame so that execution
-// can go on; otherwise panics.
+// A trap that the port cannot resolve. Returns only when somebody has claimed it and changed the frame so that
+// execution can go on; otherwise panics.
 void upcall_trap(struct trap_frame *frame);
 
 // The stack pointer had left the stack; runs on the overflow stack.

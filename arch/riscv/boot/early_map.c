@@ -1,8 +1,8 @@
 // The early page tables, and the way from them to generic code.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// riscv_early_map runs with translation off, at the address where the image was loaded: it may touch nothing but what is
-// near the pc (medany code), no per-hart data and no pointer constants.
+// riscv_early_map runs with translation off, at the address where the image was loaded: it may touch nothing but what
+// is near the pc (medany code), no per-hart data and no pointer constants.
 
 #include "../riscv.h"
 #include <arch/image.h>

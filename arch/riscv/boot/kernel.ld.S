@@ -1,4 +1,4 @@
-// The kernel's link map: one range of pages for each set of rights, so that each can be mapped with no more than it needs.
+// The kernel's link map: one range of pages for each set of rights, so that none needs more rights than it has.
 // SPDX-License-Identifier: BSD-2-Clause
 //
 //   text, rodata                       stay

@@ -50,7 +50,8 @@ void arch_tlb_flush_local(vaddr_t start, uint64_t bytes)
 }
 
 // One request at a time, served by every other hart. A hart that waits for its turn, or for any other lock, serves the
-// request of the hart that it waits for (riscv_yield_hart), so masked interrupts cannot make two harts wait for each other.
+// request of the hart that it waits for (riscv_yield_hart), so masked interrupts cannot make two harts wait for each
+// other.
 static struct {
     struct spinlock lock;
     vaddr_t start;                 // (L)
@@ -65,8 +66,8 @@ void riscv_serve_remote_flush(void)
     __atomic_fetch_sub(&remote.unserved, 1, __ATOMIC_RELEASE);
 }
 
-// By interrupts of our own and not by the firmware's remote fence: that one spins in M-mode, where nothing lets the other
-// harts run on a simulator that runs them in turn, and it costs twice the instructions.
+// By interrupts of our own and not by the firmware's remote fence: that one spins in M-mode, where nothing lets the
+// other harts run on a simulator that runs them in turn, and it costs twice the instructions.
 static void flush_others(vaddr_t start, uint64_t bytes)
 {
     irqflags_t flags = spin_lock_irqsave(&remote.lock);

@@ -117,8 +117,9 @@ void riscv_handle_ipi(void)
 }
 
 // A hart that waits for an interrupt gives its turn away where a simulator runs the harts in turn. So: raise our own
-// software interrupt with delivery masked, and wait for it, which returns at once. What it hid is looked for afterwards: a
-// flush is served here and now, since the hart that wants it may be the one that we wait for; the rest is raised again.
+// software interrupt with delivery masked, and wait for it, which returns at once. What it hid is looked for
+// afterwards: a flush is served here and now, since the hart that wants it may be the one that we wait for; the rest
+// is raised again.
 //
 // Where the harts are threads of a host with fewer processors, the one we wait for may not be running at all: a long
 // wait naps instead, which leaves the host's processor to it. An interrupt, also one for a flush, ends the nap.

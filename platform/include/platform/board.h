@@ -10,8 +10,8 @@ struct machine;
 // works, one hart runs. Interrupts of the console are routed to this hart. 0, or -ENOMEM with everything as before.
 must_check int plat_init(const struct machine *machine);
 
-// Ends the machine with that exit code (0 to 255). Before plat_init it uses the address given by plat_set_early_finisher,
-// or, when the device tree could not even be read, the one that every board of this kind has.
+// Ends the machine with that exit code (0 to 255). Before plat_init it uses the address given by
+// plat_set_early_finisher, or, when the device tree could not even be read, the one that every board of this kind has.
 _Noreturn void plat_exit(int code);
 void plat_set_early_finisher(uint64_t finisher_phys);
 

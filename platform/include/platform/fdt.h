@@ -123,8 +123,8 @@ const char *fdt_string(const struct fdt *fdt, struct fdt_node node, const char *
 // absent, as the specification says). fdt_reg gives it as it stands; `bus` is the parent of the node.
 // fdt_reg_cpu finds the parents itself and translates through their ranges into an address of the
 // processor's. False: no such entry, cells other than 0 to 2, no translation, or a sum that wraps.
-bool fdt_reg(const struct fdt *fdt, struct fdt_node bus, struct fdt_node node, uint32_t index, uint64_t *address,
-             uint64_t *size_bytes);
+bool fdt_reg(const struct fdt *fdt, struct fdt_node bus, struct fdt_node node, uint32_t index,
+             uint64_t *address, uint64_t *size_bytes);
 bool fdt_reg_cpu(const struct fdt *fdt, struct fdt_node node, uint32_t index, uint64_t *address,
                  uint64_t *size_bytes);
 

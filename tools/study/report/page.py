@@ -1,6 +1,7 @@
 # The study as one HTML page that needs nothing but itself.
 # SPDX-License-Identifier: BSD-2-Clause
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -62,11 +63,17 @@ def _kib(value: int) -> str:
     return f"{round(value / KIB):,}"
 
 
+def _unbroken(text: str) -> str:
+    """The text with its numbers kept on one line with their units."""
+    return re.sub(r"(?<=\d) (?=%|KB|MB|GB|MiB)", "\u00a0", text)
+
+
 def html(study: Study) -> str:
     """The whole page. The same study gives the same text."""
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters.update(size=size_name, kib=_kib, mib=mib, count="{:,}".format, joined=answer.joined)
+    environment.filters.update(size=size_name, kib=_kib, mib=mib, count="{:,}".format, joined=answer.joined,
+                               unbroken=_unbroken)
     drawn = [draw(study) for draw in _FIGURES]
     return environment.get_template("page.html.j2").render(
         study=study, question=answer.question(study), sentences=answer.sentences(study),

@@ -14,7 +14,7 @@ from .records import Run
 from .style import INK, MUTED, PAGE_COLOURS, Figure
 
 _GROUP_GAP = 0.7        # between the rows of two page sizes, in rows
-_LOG_TICKS = (0.25, 0.5, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
+_LOG_TICKS = (0.25, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100)
 _LOG_FROM = 2.5         # a scale that spans more than this is logarithmic
 
 

@@ -66,9 +66,9 @@ def classes(study: Study) -> Figure:
     drawing.legend(handles=handles, loc="lower center", ncol=3)
     return style.finished(
         "classes", "Instructions per operation, by class",
-        "Mean over all operations of a class, from the call to its return. An allocation that asks for zeroed "
-        "memory includes the zeroing, of the whole page. Where neighbouring requests share a page, most page "
-        "requests only take or give back a part of an open page, and cost accordingly.",
+        "Mean over all operations of a class, from the call to its return. An allocation that asks for "
+        "zeroed memory includes the zeroing, of the whole page. Where neighbouring requests share a page, "
+        "most page requests only take or give back a part of an open page, and cost accordingly.",
         f"Instructions with pages of {', '.join(map(size_name, study.page_sizes))}: {'; '.join(described)}.",
         drawing)
 
