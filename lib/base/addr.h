@@ -1,12 +1,12 @@
 // Address kinds as types, and the two page sizes.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// MMU_PAGE_SIZE (4 KB, the granule) is what a leaf page-table entry maps. PAGE_SIZE is the kernel's page: what struct
-// page, the buddy, zones and vmalloc count in. One kernel page gathers PAGE_SIZE / MMU_PAGE_SIZE granules (1, 2, 4,
-// 16).
+// MMU_PAGE_SIZE (4 KB, the granule) is what a leaf page-table entry maps. PAGE_SIZE is the kernel's page:
+// what struct page, the buddy, zones and vmalloc count in. One kernel page gathers PAGE_SIZE / MMU_PAGE_SIZE
+// granules (1, 2, 4, 16).
 //
-// A physical address, a virtual address and a page frame number are one-field structs, so that the compiler refuses
-// to take one for another. A page frame number counts kernel pages from physical address 0.
+// A physical address, a virtual address and a page frame number are one-field structs, so that the compiler
+// refuses to take one for another. A page frame number counts kernel pages from physical address 0.
 #pragma once
 
 #include <base/compiler.h>

@@ -4,9 +4,9 @@
 
 #include <base/compiler.h>
 
-// The base instruction set counts no zeros, and the compiler's library call costs three times this: a de Bruijn
-// sequence, whose windows of six bits are all different (Leiserson, Prokop, Randall: "Using de Bruijn Sequences to
-// Index a 1 in a Computer Word", MIT 1998).
+// The base instruction set counts no zeros, and the compiler's library call costs three times this: a de
+// Bruijn sequence, whose windows of six bits are all different (Leiserson, Prokop, Randall: "Using de Bruijn
+// Sequences to Index a 1 in a Computer Word", MIT 1998).
 static inline unsigned lowest_bit(uint64_t word)
 {
     static const uint8_t place[64] = {

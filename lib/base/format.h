@@ -1,9 +1,9 @@
 // Formatted text into a caller's buffer.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Understands d i u x X c s p %, the flags '-' '0' '+' ' ' and '#', width and precision (also '*'), and the sizes
-// hh h l ll j z t. %p is 0x and hexadecimal digits; %s of NULL is (null). Anything else is copied as it stands, and the
-// conversions after it still get their arguments.
+// Understands d i u x X c s p %, the flags '-' '0' '+' ' ' and '#', width and precision (also '*'), and the
+// sizes hh h l ll j z t. %p is 0x and hexadecimal digits; %s of NULL is (null). Anything else is copied as it
+// stands, and the conversions after it still get their arguments.
 #pragma once
 
 #include <base/compiler.h>

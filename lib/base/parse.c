@@ -61,8 +61,8 @@ bool parse_size(const char *text, uint64_t *bytes)
     return true;
 }
 
-// Matches against the pattern that ends at `end`. After a mismatch only the last '*' need take one character more: an
-// earlier one could not make anything match that this cannot.
+// Matches against the pattern that ends at `end`. After a mismatch only the last '*' need take one character
+// more: an earlier one could not make anything match that this cannot.
 static bool matches_up_to(const char *pattern, const char *end, const char *text)
 {
     const char *star = NULL, *resume = NULL;

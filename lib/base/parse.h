@@ -4,8 +4,8 @@
 
 #include <base/compiler.h>
 
-// Decimal, or hexadecimal after 0x. False on an empty text, a stray character or a value over 2^64 - 1; then *value
-// is untouched.
+// Decimal, or hexadecimal after 0x. False on an empty text, a stray character or a value over 2^64 - 1; then
+// *value is untouched.
 must_check bool parse_u64(const char *text, uint64_t *value);
 
 // As parse_u64, with one of K M G (powers of 1024) allowed behind the digits. Result in bytes.

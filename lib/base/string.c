@@ -38,8 +38,8 @@ void *memset(void *to, int byte, size_t size)
     return to;
 }
 
-// From the low end up, each word read before anything above it is written: right also when the target overlaps the
-// source from below.
+// From the low end up, each word read before anything above it is written: right also when the target
+// overlaps the source from below.
 static void copy_up(uint8_t *at, const uint8_t *source, size_t size)
 {
     uint8_t *end = at + size;

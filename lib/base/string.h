@@ -15,5 +15,6 @@ int strncmp(const char *a, const char *b, size_t limit);
 char *strchr(const char *text, int character);
 char *strstr(const char *text, const char *part);
 
-// Copies at most size - 1 characters and always ends with a NUL (size at least 1). Returns false when it had to cut.
+// Copies at most size - 1 characters and always ends with a NUL (size at least 1). Returns false when it had
+// to cut.
 bool string_copy(char *to, const char *from, size_t size);

@@ -155,14 +155,18 @@ static void report_other_harts(void)
     }
 }
 
-// The first hart to come here returns; any other is stopped, and a panic within the panic ends the machine at once.
+// The first hart to come here returns; any other is stopped, and a panic within the panic ends the machine at once,
+// or, if that panics too, the hart.
 static void enter_panic(void)
 {
+    static unsigned recursion;
     int none = NO_HART, self = (int)arch_hart_index();
 
     arch_irq_disable();
     if (__atomic_compare_exchange_n(&panic_hart, &none, self, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return;
+    if (none == self && recursion++ > 0)
+        stop_hart();
     if (none == self) {
         console_print("panic: a second time, while reporting the first\n");
         end_machine();

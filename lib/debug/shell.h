@@ -6,10 +6,10 @@
 
 struct shell_command {
     const char *name;
-    const char *usage;              // arguments, as shown by help; "" when there are none: then none are let through
+    const char *usage;              // arguments, as shown by help; "": none, and none are let through
     const char *summary;            // one line
-    int (*run)(int argc,
-               char **argv);    // argv[0] is the name; returns 0, or an exit code after saying what is wrong
+    // argv[0] is the name. Returns 0, or an exit code after saying what is wrong.
+    int (*run)(int argc, char **argv);
 };
 
 // A host program's sections are gathered by the linker under a C name; the kernel's linker script names its

@@ -44,7 +44,8 @@ struct bootarg {
 
 #define BOOTARG_DECLARE(arg_name, ...) \
     static struct bootarg_value bootarg_value_##arg_name; \
-    static const struct bootarg bootarg_##arg_name __attribute__((used, section(BOOTARG_SECTION), aligned(8))) = \
+    static const struct bootarg bootarg_##arg_name \
+        __attribute__((used, section(BOOTARG_SECTION), aligned(8))) = \
         { .name = #arg_name, .value = &bootarg_value_##arg_name, __VA_ARGS__ }
 
 // A number, decimal or hexadecimal after 0x, from `low` to `high`.
@@ -59,8 +60,8 @@ struct bootarg {
 
 // One of the words of "a|b|c"; a choice's number is its place there, counted from 0.
 #define BOOTARG_CHOICE(arg_name, words, default_index, help_text) \
-    BOOTARG_DECLARE(arg_name, .kind = BOOTARG_KIND_CHOICE, .choices = (words), .default_number = (default_index), \
-                    .unit = "", .help = (help_text))
+    BOOTARG_DECLARE(arg_name, .kind = BOOTARG_KIND_CHOICE, .choices = (words), \
+                    .default_number = (default_index), .unit = "", .help = (help_text))
 
 // Any text without blanks of at most `longest` characters.
 #define BOOTARG_TEXT(arg_name, longest, default_value, help_text) \

@@ -19,6 +19,7 @@
 #include <arch/time.h>
 #include <arch/tlb.h>
 #include <arch/trap.h>
+#include <arch/uaccess.h>
 #include <arch/upcalls.h>
 #include <base/errno.h>
 #include <base/format.h>
@@ -40,6 +41,11 @@
 
 // The device tree may be read up to this size until it has told its own.
 #define DEVICE_TREE_MAX_BYTES MB(2)
+
+// What start-up allocates until the boot mode runs, measured and rounded up: the caches' first slabs, the reserve that
+// the watermarks hold back, tables; and two stacks and a block of per-hart data for each hart.
+#define START_UP_BYTES max_of(KB(640), 16 * PAGE_SIZE)
+#define START_UP_BYTES_PER_HART (2 * KERNEL_STACK_SIZE + max_of(KB(16), PAGE_SIZE))
 
 BOOTARG_U64(seed, 0, UINT64_MAX, 1, "", "what tests, studies and benchmarks draw their random numbers from");
 BOOTARG_TEXT(filter, 512, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
@@ -119,6 +125,37 @@ static init_code bool ram_holds(paddr_t start, uint64_t bytes)
     return false;
 }
 
+// A range that somebody else holds must not be the initrd's: its contents would be lost, or be ours.
+static init_code void check_initrd(const char *what, paddr_t start, uint64_t bytes)
+{
+    uint64_t initrd = machine.initrd_start, initrd_bytes = machine.initrd_size_bytes;
+
+    if (initrd_bytes != 0 && initrd < start.value + bytes && start.value < initrd + initrd_bytes)
+        refuse("the initrd, %#lx + %#lx, overlaps the %s, %#lx + %#lx", initrd, initrd_bytes, what, start.value,
+               bytes);
+}
+
+static init_code bool is_reserved(uint64_t address)
+{
+    for (unsigned i = 0; i < memblock_reserved.count; i++)
+        if (address - memblock_reserved.range[i].start < memblock_reserved.range[i].size)
+            return true;
+    return false;
+}
+
+// The early tables show all of the physical window, so a range that ends past the memory that is there can be told here,
+// and need not become a fault somewhere later.
+static init_code void probe_ram(void)
+{
+    for (unsigned i = 0; i < memblock_ram.count; i++) {
+        const struct memblock_range *ram = &memblock_ram.range[i];
+        uint64_t last = ram->start + ram->size - 1;
+        uint8_t value;
+        if (!is_reserved(last) && !arch_probe_read(phys_to_virt(paddr(last)), &value))
+            refuse("RAM %#lx + %#lx: there is no memory at %#lx", ram->start, ram->size, last);
+    }
+}
+
 static init_code void describe_memory(void)
 {
     const struct kernel_image *image = image_describe();
@@ -131,6 +168,8 @@ static init_code void describe_memory(void)
     }
     if (!ram_holds(image->phys, image_bytes))
         refuse("the kernel image, %#lx + %#lx, does not lie in RAM", image->phys.value, image_bytes);
+    check_initrd("kernel image", image->phys, image_bytes);
+    check_initrd("device tree", device_tree_phys, device_tree_bytes);
 
     for (unsigned i = 0; i < machine.reserved_count; i++)
         reserve(machine.reserved[i].name, paddr(machine.reserved[i].start), machine.reserved[i].size_bytes,
@@ -138,6 +177,7 @@ static init_code void describe_memory(void)
     reserve("kernel image", image->phys, image_bytes, PAGE_IMAGE);
     reserve("device tree", device_tree_phys, device_tree_bytes, PAGE_FIRMWARE);
     reserve("initrd", paddr(machine.initrd_start), machine.initrd_size_bytes, PAGE_INITRD);
+    probe_ram();
 }
 
 // The board's finisher stays reachable between the early tables and plat_init, so that a panic can end the machine.
@@ -165,6 +205,10 @@ static init_code void unmap_early_finisher(void)
 static init_code void start_allocators(void)
 {
     zones_init();
+    uint64_t free_kb = zones_free_pages() * PAGE_SIZE >> 10;
+    uint64_t needed_kb = (START_UP_BYTES + machine.hart_count * START_UP_BYTES_PER_HART) >> 10;
+    if (free_kb < needed_kb)
+        refuse("%lu KB of RAM are free behind the kernel, too little: start-up needs %lu KB", free_kb, needed_kb);
     pgtable_use_granules(&kernel_pgtable);
     slab_init();
     kmalloc_init();

@@ -1,11 +1,12 @@
 // Ticket spin lock: fair, four bytes, interrupt-saving forms.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Ordering: spin_lock is an acquire and spin_unlock a release (RVWMO, RISC-V unprivileged specification 20191213,
-// chapter 14, rules 5 and 6 of the preserved program order): what one holder wrote, the next one sees.
+// Ordering: spin_lock is an acquire and spin_unlock a release (RVWMO, RISC-V unprivileged specification
+// 20191213, chapter 14, rules 5 and 6 of the preserved program order): what one holder wrote, the next one
+// sees.
 //
-// A lock that an interrupt handler may want is only ever taken with interrupts masked: use the _irqsave forms.
-// The order in which locks nest is in <sync/lock_order.h>. No holder sleeps.
+// A lock that an interrupt handler may want is only ever taken with interrupts masked: use the _irqsave
+// forms. The order in which locks nest is in <sync/lock_order.h>. No holder sleeps.
 #pragma once
 
 #include <arch/irq.h>

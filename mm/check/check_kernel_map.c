@@ -1,4 +1,4 @@
-// Validator of the kernel's map: the direct map shows RAM as it is, the memmap is where it must be, rights are kept.
+// Validator of the kernel's map: the direct map shows RAM and only RAM, the memmap is there, rights are kept.
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include <mm/check.h>
@@ -30,7 +30,8 @@ static void check_direct_leaf(vaddr_t va, pte_t leaf, unsigned level, void *cont
         defect(check, va.value, "the direct map is executable, or the user's");
 }
 
-// The struct pages of RAM lie in memory of their own, which is written to; the first and the last stand for the rest.
+// The struct pages of RAM lie in memory of their own, which is written to; the first and the last stand for
+// the rest.
 static void check_memmap_of(struct map_check *check, uint64_t frame)
 {
     const struct page *page = pfn_to_page(pfn(frame));
@@ -52,7 +53,8 @@ unsigned check_kernel_map(void)
         check_memmap_of(&check, start >> PAGE_SHIFT);
         check_memmap_of(&check, (end - 1) >> PAGE_SHIFT);
     }
-    pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_DIRECT_BASE), ARCH_PHYS_LIMIT, check_direct_leaf, &check);
+    pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_DIRECT_BASE), ARCH_PHYS_LIMIT, check_direct_leaf,
+                          &check);
     if (check.direct_bytes != ram_bytes)
         defect(&check, ARCH_DIRECT_BASE, "the direct map does not show exactly RAM");
     return check.check.defects;

@@ -24,7 +24,8 @@ static struct page *page_behind(paddr_t phys)
 }
 
 // One granule of the area, at `va`, is mapped to `phys`.
-static void check_granule(struct vmalloc_check *check, const struct vmalloc_area *area, uint64_t va, paddr_t phys)
+static void check_granule(struct vmalloc_check *check, const struct vmalloc_area *area, uint64_t va,
+                          paddr_t phys)
 {
     const struct page *page = page_behind(phys);
 

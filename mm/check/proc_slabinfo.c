@@ -18,8 +18,8 @@ static void print_cache(struct kmem_cache *cache, void *context unused_arg)
 
     spin_unlock_irqrestore(&cache->lock, flags);
     console_print("%-17s %6lu %6lu %6u %4u %4u : tunables %4u %4u %4u : slabdata %6lu %6lu %6u\n",
-                  cache->name, active_objects, slabs * cache->objects_per_slab, cache->stride_bytes, cache->objects_per_slab,
-                  1U << cache->slab_order, 0, 0, 0, active_slabs, slabs, 0);
+                  cache->name, active_objects, slabs * cache->objects_per_slab, cache->stride_bytes,
+                  cache->objects_per_slab, 1U << cache->slab_order, 0, 0, 0, active_slabs, slabs, 0);
 }
 
 static int command_slabinfo(int argc unused_arg, char **argv unused_arg)

@@ -13,8 +13,8 @@
 
 #define LARGEST_BLOCK_BYTES (PAGE_SIZE << MAX_ORDER)
 
-// A class by size, without a search for the highest bit, which the base instruction set makes dear: one entry for each
-// 8 bytes up to 1 KB, one for each KB above.
+// A class by size, without a search for the highest bit, which the base instruction set makes dear: one entry
+// for each 8 bytes up to 1 KB, one for each KB above.
 #define FINE_STEP 8
 #define FINE_LIMIT 1024
 #define COARSE_STEP 1024
@@ -92,9 +92,10 @@ static bool is_nothing(const void *object)
 // The block that starts at the pointer when it is larger than any class, or NULL.
 static struct page *large_block(const void *object)
 {
-    struct page *head = virt_is_direct(object) ? virt_to_page(object) : NULL;
-
-    return head != NULL && head->type == PAGE_KMALLOC && is_aligned((uintptr_t)object, PAGE_SIZE) ? head : NULL;
+    if (!virt_is_direct(object) || !is_aligned((uintptr_t)object, PAGE_SIZE))
+        return NULL;
+    struct page *head = virt_to_page(object);
+    return page_type(head) == PAGE_KMALLOC ? head : NULL;
 }
 
 // The kmalloc cache whose slab the pointer lies in, or NULL.
@@ -134,8 +135,8 @@ size_t ksize(const void *object)
     return head != NULL ? PAGE_SIZE << head->order : 0;
 }
 
-// A class object's request is not recorded. So whenever a block with __GFP_ZERO gets a new request, all behind it is
-// cleared: what lies behind any request of such a block is then always zero.
+// A class object's request is not recorded. So whenever a block with __GFP_ZERO gets a new request, all
+// behind it is cleared: what lies behind any request of such a block is then always zero.
 void *krealloc(const void *object, size_t size, gfp_t gfp)
 {
     void *same = (void *)(uintptr_t)object;
@@ -196,7 +197,8 @@ void kmalloc_init(void)
 
     for (unsigned is_dma = 0; is_dma < 2; is_dma++)
         for (unsigned class = 0; class < KMALLOC_CLASSES; class++) {
-            size_t size = kmalloc_class_bytes(class), align = is_power_of_two(size) ? min_of(size, PAGE_SIZE) : 0;
+            size_t size = kmalloc_class_bytes(class),
+                   align = is_power_of_two(size) ? min_of(size, PAGE_SIZE) : 0;
             char name[SLAB_NAME_BYTES];
             format_text(name, sizeof(name), "%skmalloc-%zu", prefix[is_dma], size);
             kmalloc_caches[is_dma][class] = kmem_cache_create(name, size, align, flags[is_dma], NULL, NULL);

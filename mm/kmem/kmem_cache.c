@@ -7,9 +7,9 @@
 //        |
 //        +--> given back, when there is another empty one already, or memory is short
 //
-// Nothing is allocated, freed, constructed or destructed under a cache's lock: a new slab is finished before it is put
-// on a list, and one that goes back is taken off first. Until its pages are free it counts in `leaving`, for which
-// kmem_cache_destroy waits.
+// Nothing is allocated, freed, constructed or destructed under a cache's lock: a new slab is finished before
+// it is put on a list, and one that goes back is taken off first. Until its pages are free it counts in
+// `leaving`, for which kmem_cache_destroy waits.
 
 #include "slab_internal.h"
 
@@ -165,12 +165,18 @@ static void clear_object(const struct kmem_cache *cache, void *object)
     if (likely(cache->constructor == NULL))
         memset(object, 0, cache->object_bytes);
     else
-        slab_report_bad_call("kmem_cache_alloc", cache->name, "__GFP_ZERO would undo the constructor: ignored");
+        slab_report_bad_call("kmem_cache_alloc", cache->name,
+                             "__GFP_ZERO would undo the constructor: ignored");
+}
+
+static inline bool is_fault_injected(gfp_t gfp)
+{
+    return mm_fault_hook != NULL && (gfp & __GFP_NOFAIL) == 0 && mm_fault_hook(FAULT_SLAB, gfp);
 }
 
 void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 {
-    if (unlikely(mm_fault_hook != NULL) && mm_fault_hook(FAULT_SLAB, gfp))
+    if (unlikely(is_fault_injected(gfp)))
         return NULL;
 
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
@@ -226,10 +232,11 @@ size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, 
 {
     size_t done = 0;
 
-    if (unlikely(mm_fault_hook != NULL) && mm_fault_hook(FAULT_SLAB, gfp))
+    if (unlikely(is_fault_injected(gfp)))
         return 0;
     while (done < count) {
-        size_t wanted = min_of(count - done, (size_t)LOCKED_BATCH), taken = take_some(cache, wanted, objects + done);
+        size_t wanted = min_of(count - done, (size_t)LOCKED_BATCH),
+               taken = take_some(cache, wanted, objects + done);
         done += taken;
         if (taken == wanted)
             continue;
@@ -419,7 +426,8 @@ int kmem_cache_destroy(struct kmem_cache *cache)
         return -EBUSY;
     }
     destroy_leaving(leaving);
-    // Slabs that kmem_cache_reap took are still being destructed by another hart, with this cache's destructor.
+    // Slabs that kmem_cache_reap took are still being destructed by another hart, with this cache's
+    // destructor.
     for (unsigned round = 0; __atomic_load_n(&cache->leaving, __ATOMIC_ACQUIRE) != 0; round++)
         arch_relax(round);
     cache->objects_per_slab = 0;

@@ -7,10 +7,10 @@
 #include <mm/page_alloc.h>
 #include <mm/zone.h>
 
-// offset / stride = offset * ceil(2^44 / stride) >> 44. Rounding the reciprocal up adds less than offset / 2^44 to the
-// quotient's numerator over the stride, which is harmless because offset * stride <= 2^44: both are at most the largest
-// block (Granlund and Montgomery: "Division by Invariant Integers using Multiplication", PLDI 1994, theorem 4.2).
-// The product fits in 64 bits, since the stride is at least 8.
+// offset / stride = offset * ceil(2^44 / stride) >> 44. Rounding the reciprocal up adds less than offset /
+// 2^44 to the quotient's numerator over the stride, which is harmless because offset * stride <= 2^44: both
+// are at most the largest block (Granlund and Montgomery: "Division by Invariant Integers using
+// Multiplication", PLDI 1994, theorem 4.2). The product fits in 64 bits, since the stride is at least 8.
 #define RECIPROCAL_SHIFT 44
 
 _Static_assert(MAX_BLOCK_SHIFT <= RECIPROCAL_SHIFT / 2, "the division by multiplication is exact");
@@ -27,7 +27,8 @@ static size_t slab_bytes(const struct kmem_cache *cache)
     return PAGE_SIZE << cache->slab_order;
 }
 
-// Bit k of a slab's map stands for 2^shift objects: for one; or, in slabs with a bitmap, for one word of it or two.
+// Bit k of a slab's map stands for 2^shift objects: for one; or, in slabs with a bitmap, for one word of it
+// or two.
 static unsigned map_shift_for(size_t objects)
 {
     return objects <= 64 ? 0 : objects <= 64 * 64 ? 6 : 7;
@@ -49,7 +50,8 @@ static unsigned objects_in(size_t bytes, size_t stride)
     return (unsigned)objects;
 }
 
-// The smallest order that wastes at most 1/16 of the slab; if none does, the one that wastes the smallest part.
+// The smallest order that wastes at most 1/16 of the slab; if none does, the one that wastes the smallest
+// part.
 bool slab_lay_out(struct kmem_cache *cache)
 {
     size_t stride = cache->stride_bytes;
@@ -194,7 +196,7 @@ bool slab_is_consistent(const struct kmem_cache *cache, const struct page *slab,
     unsigned word_count = max_of(bitmap_words(cache->objects_per_slab), 1U), free = 0;
 
     *why = NULL;
-    if (slab->type != PAGE_SLAB || slab->owner != cache || slab->order != cache->slab_order)
+    if (page_type(slab) != PAGE_SLAB || slab->owner != cache || slab->order != cache->slab_order)
         *why = "type, owner or order is not the cache's";
     for (unsigned word = 0; *why == NULL && word < word_count; word++) {
         unsigned first = word * 64, objects = cache->objects_per_slab;

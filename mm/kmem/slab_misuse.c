@@ -18,13 +18,14 @@ struct page *virt_to_slab(const void *object)
     if (!virt_is_direct(object))
         return NULL;
     struct page *page = virt_to_page(object);
-    if (likely(page->type == PAGE_SLAB))
+    if (likely(page_type(page) == PAGE_SLAB))
         return page;
     page = page_head(page);
-    return page->type == PAGE_SLAB ? page : NULL;
+    return page_type(page) == PAGE_SLAB ? page : NULL;
 }
 
-enum slab_verdict slab_examine(const struct kmem_cache *cache, const void *object, struct page **slab, unsigned *index)
+enum slab_verdict slab_examine(const struct kmem_cache *cache, const void *object, struct page **slab,
+                               unsigned *index)
 {
     struct page *head = virt_to_slab(object);
 
@@ -61,13 +62,15 @@ static void describe(char *text, size_t size, const void *object, enum slab_verd
 
     switch (verdict) {
     case SLAB_IN_USE:
-        format_text(text, size, "an object in use of %s", owner != NULL ? owner->name : "a cache that is gone");
+        format_text(text, size, "an object in use of %s",
+                    owner != NULL ? owner->name : "a cache that is gone");
         return;
     case SLAB_NOT_DIRECT:
         format_text(text, size, "no address of the direct map");
         return;
     case SLAB_NO_SLAB:
-        format_text(text, size, "its page is of type %s", page_type_name(page_head(virt_to_page(object))->type));
+        format_text(text, size, "its page is of type %s",
+                    page_type_name(page_type(page_head(virt_to_page(object)))));
         return;
     case SLAB_OTHER_CACHE:
         format_text(text, size, "it belongs to %s", owner != NULL ? owner->name : "a slab that is gone");
@@ -90,8 +93,8 @@ cold void slab_report_misuse(const char *operation, const struct kmem_cache *cac
 
     __atomic_fetch_add(&misuse_count, 1, __ATOMIC_RELAXED);
     describe(found, sizeof(found), object, verdict);
-    klog_error("slab: %s: %s(%p) called by %p: %s\n", cache != NULL ? cache->name : "kmalloc", operation, object, caller,
-               found);
+    klog_error("slab: %s: %s(%p) called by %p: %s\n", cache != NULL ? cache->name : "kmalloc", operation,
+               object, caller, found);
 }
 
 cold void slab_report_stranger(const char *operation, const void *object, const void *caller)

@@ -57,8 +57,8 @@ static void *take_from_partial(struct granule_pool *pool)
     return granule;
 }
 
-// A page more for the pool, less the granule that is returned. The page is taken without the pool's lock, since that
-// may take a while.
+// A page more for the pool, less the granule that is returned. The page is taken without the pool's lock,
+// since that may take a while.
 static void *take_from_new_page(struct granule_pool *pool, gfp_t gfp)
 {
     struct page *page = alloc_page(gfp & ~__GFP_ZERO);

@@ -21,7 +21,8 @@ void memblock_reset(void)
     memblock_reserved.count = 0;
 }
 
-// Appends [start, end) to the scratch list, united with its last range if they touch and agree. An empty range is fine.
+// Appends [start, end) to the scratch list, united with its last range if they touch and agree. An empty
+// range is fine.
 static bool append(uint64_t start, uint64_t end, enum page_type owner)
 {
     struct memblock_range *last = &scratch.range[scratch.count];

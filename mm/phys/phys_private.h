@@ -21,8 +21,8 @@ void buddy_add_blank(pfn_t start, pfn_t end);
 // Takes a page, every granule of which is in use, into its pool: for tables made before the pool could.
 void granule_adopt(struct granule_pool *pool, struct page *page);
 
-// Report and count a misuse of the page allocator by `caller`: of a block (`page` may be any pointer), of an address
-// that should name a page or granule, of a request's arguments.
+// Report and count a misuse of the page allocator by `caller`: of a block (`page` may be any pointer), of an
+// address that should name a page or granule, of a request's arguments.
 void page_misuse(const void *caller, const struct page *page, unsigned order, const char *what);
 void page_misuse_address(const void *caller, const void *address, const char *what);
 void page_misuse_request(const void *caller, gfp_t gfp, unsigned order, const char *what);

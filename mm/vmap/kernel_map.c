@@ -36,7 +36,8 @@ static int map_direct(struct pgtable *table)
 {
     for (unsigned i = 0; i < memblock_ram.count; i++) {
         const struct memblock_range *ram = &memblock_ram.range[i];
-        uint64_t start = align_up(ram->start, MMU_PAGE_SIZE), end = align_down(ram->start + ram->size, MMU_PAGE_SIZE);
+        uint64_t start = align_up(ram->start, MMU_PAGE_SIZE),
+                 end = align_down(ram->start + ram->size, MMU_PAGE_SIZE);
         int error = end > start ? pgtable_map(table, alias_of(paddr(start)), paddr(start), end - start,
                                               PROT_KERNEL_RW, LARGEST_LEAF) : 0;
         if (error != 0)
@@ -73,7 +74,8 @@ static int map_image(struct pgtable *table, const struct kernel_image *image)
     return error;
 }
 
-// The next piece of a span of the memmap window that can be backed by one block: whole 2 MB leaves, or up to the next one.
+// The next piece of a span of the memmap window that can be backed by one block: whole 2 MB leaves, or up to
+// the next one.
 static uint64_t piece_bytes(uint64_t start, uint64_t end)
 {
     if (is_aligned(start, MEMMAP_LEAF_BYTES) && end - start >= MEMMAP_LEAF_BYTES)
@@ -88,7 +90,8 @@ static int back_memmap(struct pgtable *table, uint64_t start, uint64_t end)
         uint64_t bytes = piece_bytes(start, end);
         paddr_t block;
 
-        while (!memblock_alloc(align_up(bytes, PAGE_SIZE), bytes < MEMMAP_LEAF_BYTES ? PAGE_SIZE : MEMMAP_LEAF_BYTES,
+        while (!memblock_alloc(align_up(bytes, PAGE_SIZE),
+                               bytes < MEMMAP_LEAF_BYTES ? PAGE_SIZE : MEMMAP_LEAF_BYTES,
                                paddr(ARCH_PHYS_LIMIT), PAGE_MEMMAP, &block)) {
             if (bytes <= PAGE_SIZE)
                 return -ENOMEM;
@@ -158,9 +161,10 @@ static int hole_entry(struct pgtable *table, struct hole *hole, unsigned level, 
     return 0;
 }
 
-// Fills what is empty of [first, last] below one table: whole entries by what stands for a hole, others by a new table.
-static int fill_holes(struct pgtable *table, struct hole *hole, pte_t *entries, unsigned level, uint64_t first,
-                      uint64_t last)
+// Fills what is empty of [first, last] below one table: whole entries by what stands for a hole, others by a
+// new table.
+static int fill_holes(struct pgtable *table, struct hole *hole, pte_t *entries, unsigned level,
+                      uint64_t first, uint64_t last)
 {
     uint64_t size = pt_level_size(level);
     int error = 0;
@@ -264,7 +268,8 @@ uint64_t kernel_map_free_init(const struct kernel_image *image)
         for (const struct kernel_section *section = first; section <= last; section++)
             forget_section(image, section);
         uint64_t start = align_up(section_phys(image, first).value, PAGE_SIZE);
-        uint64_t end = align_down(section_phys(image, last).value + (last->end.value - last->start.value), PAGE_SIZE);
+        uint64_t end = align_down(section_phys(image, last).value + (last->end.value - last->start.value),
+                                  PAGE_SIZE);
         if (start < end) {
             buddy_add_range(paddr_to_pfn(paddr(start)), paddr_to_pfn(paddr(end)));
             freed += end - start;

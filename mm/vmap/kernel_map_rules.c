@@ -24,7 +24,8 @@ struct audit {
 static void violation(struct audit *audit, vaddr_t va, pte_t leaf, unsigned level, const char *rule)
 {
     if (audit->violations++ < REPORTED_VIOLATIONS)
-        klog_error("map: %#lx + %#lx -> %#lx: %s\n", va.value, pt_level_size(level), arch_pte_paddr(leaf).value, rule);
+        klog_error("map: %#lx + %#lx -> %#lx: %s\n", va.value, pt_level_size(level),
+                   arch_pte_paddr(leaf).value, rule);
 }
 
 static void note_executable(vaddr_t va, pte_t leaf, unsigned level, void *context)
@@ -73,7 +74,7 @@ static void visit_all(const struct pgtable *table, struct audit *audit,
     pgtable_for_each_leaf(table, vaddr(-HALF_BYTES), HALF_BYTES, visit, audit);
 }
 
-unsigned pgtable_count_violations(const struct pgtable *table)
+unsigned kernel_map_count_violations_in(const struct pgtable *table)
 {
     struct audit audit = { .past_leaf = 0 };
 
@@ -90,5 +91,5 @@ unsigned pgtable_count_violations(const struct pgtable *table)
 
 unsigned kernel_map_count_violations(void)
 {
-    return pgtable_count_violations(&kernel_pgtable);
+    return kernel_map_count_violations_in(&kernel_pgtable);
 }

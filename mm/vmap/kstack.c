@@ -9,7 +9,8 @@
 
 #define STACK_GRANULES (KERNEL_STACK_SIZE / MMU_PAGE_SIZE)
 
-_Static_assert(is_power_of_two(KERNEL_STACK_SIZE) && KERNEL_STACK_SIZE >= MMU_PAGE_SIZE, "one bit tells an overrun");
+_Static_assert(is_power_of_two(KERNEL_STACK_SIZE) && KERNEL_STACK_SIZE >= MMU_PAGE_SIZE,
+               "one bit tells an overrun");
 
 // Unmaps a stack, whole or half made, and gives its granules back.
 static void take_down(struct vmalloc_area *area)
@@ -42,8 +43,9 @@ static bool add_granule(struct vmalloc_area *area, uint64_t offset)
 
 void *kstack_alloc(void)
 {
-    struct vmalloc_area *area = vmalloc_area_create(KERNEL_STACK_SIZE, 2 * KERNEL_STACK_SIZE, KERNEL_STACK_SIZE,
-                                                    VMALLOC_STACK, __builtin_return_address(0));
+    struct vmalloc_area *area = vmalloc_area_create(KERNEL_STACK_SIZE, 2 * KERNEL_STACK_SIZE,
+                                                    KERNEL_STACK_SIZE, VMALLOC_STACK,
+                                                    __builtin_return_address(0));
     if (area == NULL)
         return NULL;
     for (unsigned i = 0; i < STACK_GRANULES; i++)
@@ -59,7 +61,8 @@ void kstack_free(void *stack)
 {
     if (stack == NULL)
         return;
-    struct vmalloc_area *area = vmalloc_area_claim(stack, VMALLOC_STACK, "kstack_free", __builtin_return_address(0));
+    struct vmalloc_area *area = vmalloc_area_claim(stack, VMALLOC_STACK, "kstack_free",
+                                                   __builtin_return_address(0));
     if (area != NULL)
         take_down(area);
 }
@@ -73,7 +76,8 @@ bool kstack_is_overrun(vaddr_t address, void **stack)
         !is_vmalloc_addr(vaddr_ptr(above)))
         return false;
     struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, above);
-    if (!walk.mapped || walk.pa.value >= ARCH_PHYS_LIMIT || pfn_to_page(paddr_to_pfn(walk.pa))->type != PAGE_STACK)
+    if (!walk.mapped || walk.pa.value >= ARCH_PHYS_LIMIT ||
+        page_type(pfn_to_page(paddr_to_pfn(walk.pa))) != PAGE_STACK)
         return false;
     *stack = vaddr_ptr(above);
     return true;

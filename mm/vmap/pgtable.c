@@ -117,7 +117,8 @@ static int run_locked(struct pgtable *table, struct request *request,
             break;
         }
     }
-    // Another hart had made the table meanwhile. Memblock's tables, of the time of one hart, are never left over.
+    // Another hart had made the table meanwhile. Memblock's tables, of the time of one hart, are never left
+    // over.
     if (request->spare.value != 0)
         granule_free(&granule_tables, phys_to_virt(request->spare));
     return error;
@@ -158,7 +159,8 @@ static int find_run(struct pgtable *table, struct request *request, const struct
             break;
         }
     }
-    uint64_t room = PT_ENTRIES - pt_index(vaddr(span->va), level), needed = span->bytes / pt_level_size(level);
+    uint64_t room = PT_ENTRIES - pt_index(vaddr(span->va), level),
+             needed = span->bytes / pt_level_size(level);
     run->level = level;
     run->count = 1;
     while (run->count < min_of(room, needed) && !arch_pte_is_present(pte_load(run->slot + run->count)))
@@ -178,10 +180,12 @@ static void advance(struct span *span, const struct run *run)
 static void fill(const struct span *span, const struct run *run, unsigned prot)
 {
     for (unsigned i = 0; i < run->count; i++)
-        pte_store(run->slot + i, arch_pte_leaf(paddr(span->pa + i * pt_level_size(run->level)), prot, run->level));
+        pte_store(run->slot + i,
+                  arch_pte_leaf(paddr(span->pa + i * pt_level_size(run->level)), prot, run->level));
 }
 
-// Twice over the range: first to find every entry empty and every table there, then to fill, which cannot fail any more.
+// Twice over the range: first to find every entry empty and every table there, then to fill, which cannot
+// fail any more.
 static int map_step(struct pgtable *table, struct request *request)
 {
     struct run run;
@@ -200,7 +204,8 @@ static int map_step(struct pgtable *table, struct request *request)
     return 0;
 }
 
-int pgtable_map(struct pgtable *table, vaddr_t va, paddr_t pa, uint64_t bytes, unsigned prot, unsigned largest_level)
+int pgtable_map(struct pgtable *table, vaddr_t va, paddr_t pa, uint64_t bytes, unsigned prot,
+                unsigned largest_level)
 {
     struct request request = {
         .span = { va.value, pa.value, bytes },
@@ -208,14 +213,16 @@ int pgtable_map(struct pgtable *table, vaddr_t va, paddr_t pa, uint64_t bytes, u
         .largest_level = min_of(largest_level, (unsigned)ARCH_PT_LEAF_LEVELS - 1),
     };
 
-    if (!range_is_valid(va.value, bytes) || !pgtable_prot_is_valid(prot) || !is_aligned(pa.value, MMU_PAGE_SIZE) ||
-        pa.value + (bytes - 1) < pa.value || !paddr_fits_entry(pa.value + (bytes - MMU_PAGE_SIZE), prot))
+    if (!range_is_valid(va.value, bytes) || !pgtable_prot_is_valid(prot) ||
+        !is_aligned(pa.value, MMU_PAGE_SIZE) || pa.value + (bytes - 1) < pa.value ||
+        !paddr_fits_entry(pa.value + (bytes - MMU_PAGE_SIZE), prot))
         return -EINVAL;
     return run_locked(table, &request, map_step);
 }
 
 // Visits the leaves that [first, last] touches below one table.
-static void visit_leaves(pte_t *entries, unsigned level, uint64_t first, uint64_t last, leaf_visit_t visit, void *context)
+static void visit_leaves(pte_t *entries, unsigned level, uint64_t first, uint64_t last, leaf_visit_t visit,
+                         void *context)
 {
     uint64_t size = pt_level_size(level), visited_table = 0;
 
@@ -228,14 +235,16 @@ static void visit_leaves(pte_t *entries, unsigned level, uint64_t first, uint64_
             visit(slot, align_down(va, size), level, context);
         } else if (arch_pte_is_present(entry) && arch_pte_paddr(entry).value != visited_table) {
             visited_table = arch_pte_paddr(entry).value;
-            visit_leaves(entries_of(arch_pte_paddr(entry)), level - 1, va, min_of(entry_last, last), visit, context);
+            visit_leaves(entries_of(arch_pte_paddr(entry)), level - 1, va, min_of(entry_last, last), visit,
+                         context);
         }
         if (entry_last >= last)
             return;
     }
 }
 
-static void visit_span(const struct pgtable *table, const struct span *span, leaf_visit_t visit, void *context)
+static void visit_span(const struct pgtable *table, const struct span *span, leaf_visit_t visit,
+                       void *context)
 {
     visit_leaves(entries_of(table->root), ROOT_LEVEL, span->va, span->va + (span->bytes - 1), visit, context);
 }
@@ -247,14 +256,14 @@ static int split_at(struct pgtable *table, struct request *request, uint64_t va)
         unsigned level = 0;
         pte_t *slot = find_slot(table, va, &level);
         pte_t leaf = pte_load(slot);
-        paddr_t pieces;
+        paddr_t first = arch_pte_paddr(leaf), pieces;
 
         if (!arch_pte_is_present(leaf) || is_aligned(va, pt_level_size(level)))
             return 0;
         if (!take_table(table, request, &pieces))
             return NEEDS_TABLE;
         for (unsigned i = 0; i < PT_ENTRIES; i++)
-            entries_of(pieces)[i] = arch_pte_leaf(paddr_add(arch_pte_paddr(leaf), i * pt_level_size(level - 1)),
+            entries_of(pieces)[i] = arch_pte_leaf(paddr_add(first, i * pt_level_size(level - 1)),
                                                   arch_pte_prot(leaf), level - 1);
         pte_store(slot, arch_pte_table(pieces));
     }
@@ -299,7 +308,8 @@ static void count_leaf(pte_t *slot unused_arg, uint64_t va, unsigned level, void
 {
     struct request *request = context;
     const struct span *span = &request->span;
-    uint64_t first = max_of(va, span->va), last = min_of(va + (pt_level_size(level) - 1), span->va + (span->bytes - 1));
+    uint64_t first = max_of(va, span->va),
+             last = min_of(va + (pt_level_size(level) - 1), span->va + (span->bytes - 1));
 
     request->mapped_bytes += last - first + 1;
 }
@@ -365,7 +375,8 @@ static void call_visitor(pte_t *slot, uint64_t va, unsigned level, void *context
 }
 
 void pgtable_for_each_leaf(const struct pgtable *table, vaddr_t start, uint64_t bytes,
-                           void (*visit)(vaddr_t va, pte_t leaf, unsigned level, void *context), void *context)
+                           void (*visit)(vaddr_t va, pte_t leaf, unsigned level, void *context),
+                           void *context)
 {
     const struct span span = { .va = start.value, .bytes = bytes };
     struct leaf_callback callback = { visit, context };

@@ -63,7 +63,8 @@ static void *allocate(const char *operation, size_t size, gfp_t gfp, const void 
         return NULL;
     }
     if (size > ARCH_VMALLOC_END - ARCH_VMALLOC_BASE || (size - 1) >> PAGE_SHIFT >= zones_managed_pages()) {
-        vmalloc_report_misuse(operation, NULL, "the size is above that of all memory or of the space", caller);
+        vmalloc_report_misuse(operation, NULL, "the size is above that of all memory or of the space",
+                              caller);
         return NULL;
     }
     uint64_t pages = ((size - 1) >> PAGE_SHIFT) + 1;
@@ -94,7 +95,8 @@ void vfree(const void *address)
 {
     if (address == NULL)
         return;
-    struct vmalloc_area *area = vmalloc_area_claim(address, VMALLOC_PAGES, "vfree", __builtin_return_address(0));
+    struct vmalloc_area *area = vmalloc_area_claim(address, VMALLOC_PAGES, "vfree",
+                                                   __builtin_return_address(0));
     if (area == NULL)
         return;
     vmalloc_area_unmap(area);
@@ -110,5 +112,5 @@ struct page *vmalloc_to_page(const void *address)
     if (!walk.mapped || walk.pa.value >= ARCH_PHYS_LIMIT)
         return NULL;
     struct page *page = pfn_to_page(paddr_to_pfn(walk.pa));
-    return page->type == PAGE_VMALLOC || vmalloc_kind_at(address) == VMALLOC_MAP ? page : NULL;
+    return page_type(page) == PAGE_VMALLOC || vmalloc_kind_at(address) == VMALLOC_MAP ? page : NULL;
 }

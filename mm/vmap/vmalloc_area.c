@@ -68,8 +68,8 @@ int vmalloc_area_map(struct vmalloc_area *area, uint64_t offset, paddr_t phys, u
 
 void vmalloc_area_publish(struct vmalloc_area *area)
 {
-    // Nothing was mapped here before, which this hart may have noticed. Another hart that did faults once and looks
-    // at the tables again.
+    // Nothing was mapped here before, which this hart may have noticed. Another one that did takes one fault
+    // that the tables do not justify any more.
     arch_tlb_flush_local(area->start, area->size);
     spin_lock(&vmalloc_areas_lock);
     list_add_last(&areas, &area->in_order);
@@ -160,7 +160,8 @@ struct vmalloc_stats vmalloc_stats(void)
     return stats;
 }
 
-cold void vmalloc_report_misuse(const char *operation, const void *address, const char *why, const void *caller)
+cold void vmalloc_report_misuse(const char *operation, const void *address, const char *why,
+                                const void *caller)
 {
     __atomic_fetch_add(&misuse_count, 1, __ATOMIC_RELAXED);
     klog_error("vmalloc: %s(%p) called by %p: %s\n", operation, address, caller, why);

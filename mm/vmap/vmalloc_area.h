@@ -4,9 +4,10 @@
 
 #include <mm/vmalloc.h>
 
-// A range of addresses with nothing mapped in it, not yet visible to others; NULL without memory or addresses. `start` is
-// a multiple of `alignment` (a power of two, at least a granule). `guard_below` (a multiple of the granule below
-// `alignment`) keeps that many bytes below it unmapped, beside the granule behind.
+// A range of addresses with nothing mapped in it, not yet visible to others; NULL without memory or
+// addresses. `start` is a multiple of `alignment` (a power of two, at least a granule). `guard_below` (a
+// multiple of the granule below `alignment`) keeps that many bytes below it unmapped, beside the granule
+// behind.
 struct vmalloc_area *vmalloc_area_create(uint64_t size, uint64_t alignment, uint64_t guard_below,
                                          enum vmalloc_kind kind, const void *caller);
 
@@ -16,8 +17,8 @@ int vmalloc_area_map(struct vmalloc_area *area, uint64_t offset, paddr_t phys, u
 // The area is complete: makes it usable on this hart and visible to others.
 void vmalloc_area_publish(struct vmalloc_area *area);
 
-// The published area of that kind that starts there, now invisible and the caller's alone; NULL, reported in the name
-// of `operation`, when there is none.
+// The published area of that kind that starts there, now invisible and the caller's alone; NULL, reported in
+// the name of `operation`, when there is none.
 struct vmalloc_area *vmalloc_area_claim(const void *start, enum vmalloc_kind kind, const char *operation,
                                         const void *caller);
 

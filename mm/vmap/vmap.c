@@ -45,7 +45,8 @@ void *vmap(struct page **pages, unsigned count, unsigned prot)
         vmalloc_report_misuse("vmap", NULL, refused, caller);
         return NULL;
     }
-    struct vmalloc_area *area = vmalloc_area_create((uint64_t)count << PAGE_SHIFT, PAGE_SIZE, 0, VMALLOC_MAP, caller);
+    struct vmalloc_area *area = vmalloc_area_create((uint64_t)count << PAGE_SHIFT, PAGE_SIZE, 0, VMALLOC_MAP,
+                                                    caller);
     if (area == NULL)
         return NULL;
     if (map_each(area, pages, count, prot) != 0) {
@@ -72,8 +73,8 @@ volatile void *ioremap(paddr_t phys, size_t size)
         vmalloc_report_misuse("ioremap", NULL, "the range is empty, wraps or is above the space", caller);
         return NULL;
     }
-    struct vmalloc_area *area = vmalloc_area_create(align_up(inside + size, MMU_PAGE_SIZE), PAGE_SIZE, 0, VMALLOC_IO,
-                                                    caller);
+    struct vmalloc_area *area = vmalloc_area_create(align_up(inside + size, MMU_PAGE_SIZE), PAGE_SIZE, 0,
+                                                    VMALLOC_IO, caller);
     if (area == NULL)
         return NULL;
     area->phys = paddr(first);

@@ -7,8 +7,8 @@
 #include <mm/slab.h>
 #include <mm/vmem.h>
 
-// An allocation needs 2. As many are there from the start as are kept, so that alternating calls need no slab cache,
-// and an arena whose ranges are all free again holds what it held before.
+// An allocation needs 2. As many are there from the start as are kept, so that alternating calls need no slab
+// cache, and an arena whose ranges are all free again holds what it held before.
 #define NEEDED_SPARES 2
 #define KEPT_SPARES 4
 
@@ -99,7 +99,8 @@ static void free_spares(struct vmem *arena)
 
 int vmem_init(struct vmem *arena, const char *name, uint64_t base, uint64_t size, uint64_t quantum)
 {
-    ASSERT(is_power_of_two(quantum) && is_aligned(base | size, quantum) && size != 0 && base + (size - 1) >= base);
+    ASSERT(is_power_of_two(quantum) && is_aligned(base | size, quantum) && size != 0 &&
+           base + (size - 1) >= base);
     if (segment_cache == NULL)
         segment_cache = kmem_cache_create("vmem_segment", sizeof(struct vmem_segment), 0, 0, NULL, NULL);
     if (segment_cache == NULL)
@@ -134,7 +135,8 @@ int vmem_destroy(struct vmem *arena)
 }
 
 // Where in the segment a range of that kind would start; false when it does not fit.
-static bool fit(const struct vmem_segment *segment, uint64_t size, uint64_t alignment, uint64_t phase, uint64_t *start)
+static bool fit(const struct vmem_segment *segment, uint64_t size, uint64_t alignment, uint64_t phase,
+                uint64_t *start)
 {
     uint64_t skipped = (phase - segment->start) & (alignment - 1);
 
@@ -161,7 +163,8 @@ static struct vmem_segment *find_free(struct vmem *arena, uint64_t size, uint64_
     return NULL;
 }
 
-int vmem_alloc(struct vmem *arena, uint64_t size, uint64_t alignment, uint64_t phase, gfp_t gfp, uint64_t *start)
+int vmem_alloc(struct vmem *arena, uint64_t size, uint64_t alignment, uint64_t phase, gfp_t gfp,
+               uint64_t *start)
 {
     uint64_t rounded = align_up(size, arena->quantum);
 

@@ -84,7 +84,8 @@ int plat_init(const struct machine *machine)
 {
     volatile void *uart = ioremap(paddr(machine->uart.address), machine->uart.size_bytes);
     volatile void *power = machine->finisher ? ioremap(paddr(machine->finisher), FINISHER_BYTES) : NULL;
-    bool has_irq = machine->uart.irq != MACHINE_NO_IRQ && machine->hart[0].plic_context != MACHINE_NO_CONTEXT;
+    bool has_irq = machine->uart.irq != MACHINE_NO_IRQ && machine->hart[0].plic == machine->uart.plic &&
+                   machine->hart[0].plic_context != MACHINE_NO_CONTEXT;
     const struct machine_plic *controller = &machine->plic[machine->uart.plic];
     volatile void *plic = has_irq ? ioremap(paddr(controller->address), controller->size_bytes) : NULL;
 

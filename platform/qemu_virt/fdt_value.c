@@ -149,8 +149,8 @@ bool fdt_reg_cpu(const struct fdt *fdt, struct fdt_node node, uint32_t index, ui
 // Cells of one interrupt of that controller; false when it does not say, or says something absurd.
 static bool interrupt_cells(const struct fdt *fdt, struct fdt_node controller, uint32_t *count)
 {
-    return fdt_u32(fdt, controller, "#interrupt-cells",
-                   count) && *count >= 1 && *count <= FDT_MAX_INTERRUPT_CELLS;
+    return fdt_u32(fdt, controller, "#interrupt-cells", count) && *count >= 1 &&
+           *count <= FDT_MAX_INTERRUPT_CELLS;
 }
 
 static bool read_interrupt(struct fdt_node controller, uint32_t cell_count, struct fdt_value cells,
@@ -205,7 +205,7 @@ bool fdt_interrupt(const struct fdt *fdt, struct fdt_node node, uint32_t index, 
     if (extended.bytes != NULL)
         return extended_interrupt(fdt, extended, index, out);
     struct fdt_node controller = interrupt_parent(fdt, node);
-    return interrupt_cells(fdt, controller,
-                           &count) && index < interrupts.size_bytes / FDT_CELL_BYTES / count &&
+    return interrupt_cells(fdt, controller, &count) &&
+           index < interrupts.size_bytes / FDT_CELL_BYTES / count &&
            read_interrupt(controller, count, interrupts, index * count, out);
 }

@@ -68,8 +68,8 @@ static bool parse_plic_contexts(struct parse *parse, struct fdt_node node, uint3
             if (hart->intc_phandle == 0 || hart->intc_phandle != phandle)
                 continue;
             if (PLIC_CONTEXTS_AT + (context + 1) * PLIC_CONTEXT_BYTES > machine->plic[index].size_bytes)
-                return machine_refuse(parse,
-                                      NODE_FORMAT ": context %u of hart %lu lies outside of its 0x%lx bytes", fdt_name(parse->fdt, node), context, hart->id,
+                return machine_refuse(parse, NODE_FORMAT ": context %u of hart %lu lies outside of its 0x%lx "
+                                      "bytes", fdt_name(parse->fdt, node), context, hart->id,
                                       machine->plic[index].size_bytes);
             hart->plic = index;
             hart->plic_context = context;

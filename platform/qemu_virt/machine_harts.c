@@ -133,8 +133,8 @@ bool machine_parse_harts(struct parse *parse)
             machine->hart[machine->hart_count++] = hart;
     }
     if (usable_count > parse->limits->max_harts)
-        return machine_refuse(parse,
-                              "the machine has %u usable harts, and this kernel is configured for at most %u", usable_count, parse->limits->max_harts);
+        return machine_refuse(parse, "the machine has %u usable harts, and this kernel is configured for at "
+                              "most %u", usable_count, parse->limits->max_harts);
     if (!fdt_exists(boot))
         return machine_refuse(parse, "the hart that booted, %lu, is not in /cpus", parse->limits->boot_hart);
     if (boot_why != NULL)

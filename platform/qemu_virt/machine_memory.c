@@ -129,7 +129,8 @@ static bool touches_ram(const struct machine *machine, uint64_t start, uint64_t 
 {
     for (unsigned i = 0; i < machine->ram_count; i++)
         if (start < machine->ram[i].start + machine->ram[i].size_bytes &&
-            machine->ram[i].start < start + size_bytes) return true;
+            machine->ram[i].start < start + size_bytes)
+            return true;
     return false;
 }
 
@@ -139,9 +140,8 @@ static bool add_reserved(struct parse *parse, const char *name, uint64_t start, 
     struct machine *machine = parse->machine;
 
     if (start + size_bytes < start)
-        return machine_refuse(parse,
-                              "reserved memory " NODE_FORMAT ": 0x%lx bytes at 0x%lx wrap around the address "
-                              "space", name, size_bytes, start);
+        return machine_refuse(parse, "reserved memory " NODE_FORMAT ": 0x%lx bytes at 0x%lx wrap around the "
+                              "address space", name, size_bytes, start);
     if (size_bytes == 0 || !touches_ram(machine, start, size_bytes)) {
         machine_note(parse, "reserved memory " NODE_FORMAT ": 0x%lx bytes at 0x%lx are not in RAM, left out",
                      name, size_bytes, start);
@@ -217,8 +217,8 @@ bool machine_parse_initrd(struct parse *parse)
     for (unsigned i = 0; i < machine->reserved_count; i++) {
         const struct machine_reserved *reserved = &machine->reserved[i];
         if (reserved->no_map && start < reserved->start + reserved->size_bytes && reserved->start < end)
-            return machine_refuse(parse,
-                                  "initrd: 0x%lx to 0x%lx is in memory that must not be mapped, %s at 0x%lx", start, end, reserved->name, reserved->start);
+            return machine_refuse(parse, "initrd: 0x%lx to 0x%lx is in memory that must not be mapped, %s at "
+                                  "0x%lx", start, end, reserved->name, reserved->start);
     }
     machine->initrd_start = start;
     machine->initrd_size_bytes = end - start;

@@ -3,8 +3,8 @@
 
 #include "uart.h"
 
-enum { RECEIVE_BUFFER = 0, TRANSMIT_HOLDING = 0, INTERRUPT_ENABLE = 1, FIFO_CONTROL = 2, LINE_STATUS = 5 };
-enum { INTERRUPT_RECEIVE = 1 << 0, FIFO_ENABLE = 1 << 0 };
+enum { RECEIVE_BUFFER = 0, TRANSMIT_HOLDING = 0, INTERRUPT_ENABLE = 1, LINE_STATUS = 5 };
+enum { INTERRUPT_RECEIVE = 1 << 0 };
 enum { STATUS_DATA_READY = 1 << 0, STATUS_TRANSMIT_EMPTY = 1 << 5 };
 
 static volatile uint8_t *base;                     // (C)
@@ -33,8 +33,8 @@ void uart_init(const struct machine_uart *uart, volatile void *registers)
     base = registers;
     shift = uart->reg_shift;
     width = uart->reg_io_width;
+    // Speed and FIFOs are as the firmware set them: to set them again would drop what has been typed meanwhile.
     reg_write(INTERRUPT_ENABLE, 0);
-    reg_write(FIFO_CONTROL, FIFO_ENABLE);
 }
 
 static void send(char character)

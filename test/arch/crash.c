@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include <arch/image.h>
+#include <arch/smp.h>
 #include <arch/uaccess.h>
 #include <base/assert.h>
 #include <base/string.h>
@@ -9,6 +10,7 @@
 #include <debug/shell.h>
 #include <mm/kstack.h>
 #include <mm/vmalloc.h>
+#include <task/thread.h>
 
 static noinline void crash_null(void)
 {
@@ -92,12 +94,25 @@ static noinline void crash_overflow(void)
     crash_overflow_deeper(0, limit);
 }
 
+static void overflow_thread(void *argument)
+{
+    (void)argument;
+    crash_overflow();
+}
+
+// On the last hart, while this one waits.
+static noinline void crash_overflow_elsewhere(void)
+{
+    thread_join(thread_create_on(arch_hart_count() - 1, "doomed", overflow_thread, NULL));
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
 } crashes[] = {
     { "assert", crash_assert }, { "exec-data", crash_exec_data }, { "freed-area", crash_freed_area },
     { "guard", crash_guard }, { "illegal", crash_illegal }, { "null", crash_null }, { "overflow", crash_overflow },
+    { "overflow-elsewhere", crash_overflow_elsewhere },
     { "panic", crash_panic }, { "rodata", crash_rodata }, { "text-alias", crash_text_alias },
     { "user-address", crash_user_address },
 };

@@ -74,6 +74,13 @@ def main() -> int:
     for crash in CRASHES:
         with report.case(f"panic_tells_{crash.how.replace('-', '_')}"):
             check_crash(report, crash, *boot(kernel, crash.how, icount=True))
+    with report.case("panic_tells_overflow_on_another_hart"):
+        ended, console = boot(kernel, "overflow-elsewhere", icount=True)
+        report.check(ended.exit == EXIT_PANIC, f"exit code {ended.exit}, expected {EXIT_PANIC}")
+        report.check("panic: kernel stack overflow in thread doomed" in console, "the thread is not named")
+        report.check(f"hart {HARTS - 1}  doomed" in console, "the hart is not named")
+        report.check("crash_overflow_deeper + 0x" in console, "the backtrace does not name crash_overflow_deeper")
+        report.check("hart 0  idle:" in console, "hart 0 does not tell that it was idle")
     with report.case("panic_tells_with_harts_in_parallel"):
         check_crash(report, CRASHES[0], *boot(kernel, "null", icount=False))
     return report.finish()

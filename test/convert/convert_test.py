@@ -391,8 +391,8 @@ def check_command(bench: Bench) -> None:
     bench.equal("no arguments", run_converter().returncode, 2)
 
 
-# What another program counted when the traces were recorded: lines by event, objects' peak and final
-# bytes_req, page allocations (slab's included), failed allocations, frees of objects not allocated in the trace.
+# What another program counted when the traces were recorded: lines by event, objects' peak and final size,
+# page allocations (slab's included), failed allocations, frees of objects that came before the trace.
 PUBLISHED = {
     "boot": ({"kmem_cache_alloc": 20814, "kmem_cache_free": 6726, "kmalloc": 4305, "kfree": 2982,
               "mm_page_alloc": 2574, "mm_page_alloc_zone_locked": 2523, "mm_page_free": 1208,

@@ -67,12 +67,13 @@ class Board:
 def broken_blobs(good: bytes) -> list[Case]:
     """Blobs that are no device trees."""
     half = len(good) // 2 & ~3
+    place = r"\(offset 0x[0-9a-f]+, value"
     return [
         Case("no_tree", bytes(4096), r"magic is not 0xd00dfeed .*value 0\b"),
         Case("bad_magic", dt.with_cell(good, 0, 0xD00DFEEE), r"magic is not 0xd00dfeed .*0xd00dfeee"),
-        Case("cut_in_the_middle", good[:half], r"device tree at 0x85000000: .+ \(offset 0x[0-9a-f]+, value"),
-        Case("cut_within_the_header", good[:30], r"device tree at 0x85000000: .+ \(offset 0x[0-9a-f]+, value"),
-        Case("size_of_half", dt.with_cell(good, 4, half), rf"block lies outside \(offset 0x[0-9a-f]+, value"),
+        Case("cut_in_the_middle", good[:half], rf"device tree at 0x85000000: .+ {place}"),
+        Case("cut_within_the_header", good[:30], rf"device tree at 0x85000000: .+ {place}"),
+        Case("size_of_half", dt.with_cell(good, 4, half), rf"block lies outside {place}"),
         Case("absurd_size", dt.with_cell(good, 4, 0x7FFFFFFF), r"total size is more than .*0x7fffffff"),
         Case("old_version", dt.with_cell(good, 20, 3), r"version is older than 17 .*value 0x3\)"),
         Case("unknown_token", dt.with_cell(good, 0x38, 0xDEADBEEF), r"unknown token .*0xdeadbeef"),
@@ -114,7 +115,8 @@ def bad_machines(good: bytes, max_harts: int) -> list[Case]:
         case("no_memory_node", r"device tree: no memory: the tree has no node", dt.without_node(memory)),
         case("no_memory_reg", r"memory@80000000: no usable reg \(0 bytes\)", dt.without(memory, "reg")),
         case("empty_memory", r"no memory: every range is empty", ram(RAM_START, 0)),
-        case("overlapping_memory", r"memory overlaps: 0x10000000 bytes at 0x80000000 and 0x1000000 bytes at 0x88000000",
+        case("overlapping_memory",
+             r"memory overlaps: 0x10000000 bytes at 0x80000000 and 0x1000000 bytes at 0x88000000",
              ram(RAM_START, RAM_BYTES, 0x88000000, 0x1000000)),
         case("overlapping_memory_nodes",
              r"memory overlaps: 0x10000000 bytes at 0x80000000 and 0x1000 bytes at 0x8ffff000",
@@ -122,12 +124,14 @@ def bad_machines(good: bytes, max_harts: int) -> list[Case]:
                           {"device_type": b"memory\0", "reg": dt.cells64(0x8FFFF000, 0x1000)})),
         case("absurd_memory", r"memory@80000000: 0x4000000000000000 bytes at 0x80000000 end past 56-bit",
              ram(RAM_START, 1 << 62)),
-        case("wrapping_memory", r"0xffffffffffffffff bytes at 0x80000000 wrap around", ram(RAM_START, (1 << 64) - 1)),
-        case("memory_that_is_not_there", r"cannot start: .*(0x80000000|\b16777216 KB)", ram(RAM_START, 16 << 30)),
+        case("wrapping_memory", r"0xffffffffffffffff bytes at 0x80000000 wrap around",
+             ram(RAM_START, (1 << 64) - 1)),
+        case("memory_that_is_not_there", r"cannot start: .*(0x80000000|\b16777216 KB)",
+             ram(RAM_START, 16 << 30)),
         case("memory_elsewhere", r"kernel image, 0x80200000 \+ 0x[0-9a-f]+, does not lie in RAM",
              ram(0x100000000, 1 << 30)),
         case("more_harts_than_configured",
-             rf"the machine has {max_harts + 1} usable harts, and this kernel is configured for at most {max_harts}$",
+             rf"the machine has {max_harts + 1} usable harts, .* configured for at most {max_harts}$",
              many_harts),
         case("no_harts", r"the hart that booted, \d, is not in /cpus", dt.without_node("/cpus")),
         case("no_mmu", r"the hart that booted, \d, cannot be used: its mmu-type offers no Sv39", without_mmu),
@@ -140,7 +144,8 @@ def bad_machines(good: bytes, max_harts: int) -> list[Case]:
              initrd(0x8FFFF000, 0x90001000)),
         case("initrd_backwards", r"initrd: its end 0x86000000 lies before its start 0x87000000",
              initrd(0x87000000, 0x86000000)),
-        case("initrd_in_the_firmware", r"initrd: 0x80000000 to 0x80001000 is in memory that must not be mapped",
+        case("initrd_in_the_firmware",
+             r"initrd: 0x80000000 to 0x80001000 is in memory that must not be mapped",
              initrd(0x80000000, 0x80001000)),
         case("initrd_in_the_kernel", r"cannot start: .*initrd.*0x80200000", initrd(0x80200000, 0x80300000)),
         case("long_boot_arguments", r"/chosen: bootargs has 5000 characters, more than 2047",
@@ -157,8 +162,8 @@ def little_memory(setup: Setup, free_bytes: int) -> Case:
         start = min(segment["p_paddr"] for segment in segments)
         end = max(segment["p_paddr"] + segment["p_memsz"] for segment in segments)
     reg = dt.cells64(start, -(-end // 4096) * 4096 - start + free_bytes)
-    return Case(f"{free_bytes >> 10}_kb_free", dt.changed(setup.good, dt.set_bytes("/memory@80000000", "reg", reg)),
-                r"cannot start: .*\d")
+    tree = dt.changed(setup.good, dt.set_bytes("/memory@80000000", "reg", reg))
+    return Case(f"{free_bytes >> 10}_kb_free", tree, r"cannot start: .*\d")
 
 
 def boards(max_harts: int) -> list[Board]:
@@ -169,7 +174,8 @@ def boards(max_harts: int) -> list[Board]:
         Board("malformed_number", r"boot argument seed: \"1x\" is not a number", "seed=1x"),
         Board("argument_out_of_range", r"boot argument seed: \"18446744073709551616\" is not a number",
               "seed=18446744073709551616"),
-        Board("unknown_choice", r"boot argument log: \"loud\" is not one of error\|warn\|info\|debug", "log=loud"),
+        Board("unknown_choice", r"boot argument log: \"loud\" is not one of error\|warn\|info\|debug",
+              "log=loud"),
         Board("argument_without_value", r"boot argument seed has no value", "seed="),
         Board("word_without_equals", r"boot argument \"verbose\" is not of the form name=value", "verbose"),
         Board("argument_given_twice", r"boot argument seed is given twice: 1 and 2", "seed=1 seed=2"),
@@ -189,7 +195,8 @@ def check(report: Report, ended: process.Ended, lines: list[str], exit_code: int
     """The exit code, the words, and that nothing went wrong on the way."""
     sound = report.check(not ended.timed_out, f"no end within {LIMIT_S:.0f} s")
     sound &= report.check(ended.exit == exit_code, f"exit code {ended.exit}, expected {exit_code}")
-    sound &= report.check(any(re.search(says, line) for line in lines), f"no line of the console matches {says!r}")
+    sound &= report.check(any(re.search(says, line) for line in lines),
+                          f"no line of the console matches {says!r}")
     sound &= report.check(not any(tap.is_panic(line) for line in lines), "the kernel panicked")
     if not sound:
         for line in [*lines[-8:], *ended.stderr]:

@@ -22,7 +22,8 @@ def dumped(program: str, harts: int, mem: str) -> bytes:
     """The tree that QEMU's virt board describes itself with."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "virt.dtb"
-        subprocess.run([program, "-M", f"virt,dumpdtb={path}", "-m", mem, "-smp", str(harts), "-display", "none"],
+        subprocess.run([program, "-M", f"virt,dumpdtb={path}", "-m", mem, "-smp", str(harts),
+                        "-display", "none"],
                        stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S, check=True)
         return packed(libfdt.Fdt(path.read_bytes()))
 

@@ -129,7 +129,8 @@ KTEST(fake_tlb, flushes_just_what_is_named)
     area_close(&area);
 }
 
-// If the kernel forgot the flush of an unmap, the memory could still be reached: that is how a test finds out.
+// If the kernel forgot the flush of an unmap, the memory could still be reached: that is how a test finds
+// out.
 KTEST(fake_tlb, shows_a_forgotten_flush)
 {
     struct area area;

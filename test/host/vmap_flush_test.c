@@ -32,7 +32,8 @@ static void expect_one_flush(const struct fake_tlb_stats *before, const void *st
     EXPECT_EQ(now.granules_dropped - before->granules_dropped, bytes / MMU_PAGE_SIZE);
 }
 
-// Freeing an area of any kind flushes its granules on all harts, each once, and no guard; a new one flushes here only.
+// Freeing an area of any kind flushes its granules on all harts, each once, and no guard; a new one flushes
+// here only.
 KTEST(vmap_flush, names_exactly_the_area)
 {
     struct page *pages[3];
@@ -69,7 +70,8 @@ KTEST(vmap_flush, names_exactly_the_area)
         __free_page(pages[i]);
 }
 
-// Without the flush a freed area stays reachable, every granule of it: the cases that look for faults can fail.
+// Without the flush a freed area stays reachable, every granule of it: the cases that look for faults can
+// fail.
 KTEST(vmap_flush, dropped_flush_is_seen)
 {
     char *area = vmalloc(PAGE_SIZE * 3);

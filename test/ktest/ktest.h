@@ -10,10 +10,10 @@
 //         __free_page(page);
 //     }
 //
-// The case is named buddy_merges_to_the_top. Cases run in an order that the seed shuffles, one at a time, in a context
-// that may sleep, on hart 0, with nobody else allocating. A case gives back all it takes: after each one the validators
-// run, and the page ledger, the count of live objects and the count of misuse reports are compared with those before.
-// What does not agree makes the case fail.
+// The case is named buddy_merges_to_the_top. Cases run in an order that the seed shuffles, one at a time, in
+// a context that may sleep, on hart 0, with nobody else allocating. A case gives back all it takes: after
+// each one the validators run, and the page ledger, the count of live objects and the count of misuse reports
+// are compared with those before. What does not agree makes the case fail.
 #pragma once
 
 #include <base/compiler.h>
@@ -26,7 +26,8 @@ struct ktest_case {
     void (*run)(void);
 };
 
-// A host program's sections are gathered by the linker under a C name; the kernel's linker script names its own.
+// A host program's sections are gathered by the linker under a C name; the kernel's linker script names its
+// own.
 #ifdef QUIRE_HOST
 #define KTEST_SECTION "ktest"
 #else
@@ -41,8 +42,8 @@ struct ktest_case {
         { #subsystem "_" #behaviour, __FILE__, __LINE__, ktest_run_##subsystem##_##behaviour }; \
     static void ktest_run_##subsystem##_##behaviour(void)
 
-// Expectations may be used on any hart that runs for the case. A failed one is printed with both values (taken as 64
-// bits, so give integers or pointers), and the case goes on. They are true when they hold.
+// Expectations may be used on any hart that runs for the case. A failed one is printed with both values
+// (taken as 64 bits, so give integers or pointers), and the case goes on. They are true when they hold.
 #define EXPECT(condition) ktest_check((condition), __FILE__, __LINE__, "expected " #condition)
 #define EXPECT_EQ(a, b) EXPECT_RELATION(a, ==, b, #a " == " #b)
 #define EXPECT_NE(a, b) EXPECT_RELATION(a, !=, b, #a " != " #b)
@@ -87,23 +88,24 @@ struct ktest_case {
 // A comment in the output; the line's end is added.
 void ktest_note(const char *format, ...) printf_like(1, 2);
 
-// The case's own random numbers: the same for the same seed, whatever runs before. Only from the case's function;
-// give other harts a generator seeded from here.
+// The case's own random numbers: the same for the same seed, whatever runs before. Only from the case's
+// function; give other harts a generator seeded from here.
 uint64_t ktest_random(void);
 uint64_t ktest_random_below(uint64_t bound);
 
 // Runs fn(index, argument) at once on harts 0 .. n - 1, as many as run; returns n after all are done.
 unsigned ktest_run_on_harts(void (*fn)(unsigned index, void *argument), void *argument);
 
-// How much of a long case is worth running here: `host` rounds on the host, `kernel` on the simulated machine.
+// How much of a long case is worth running here: `host` rounds on the host, `kernel` on the simulated
+// machine.
 #ifdef QUIRE_HOST
 #define ktest_rounds(host, kernel) (host)
 #else
 #define ktest_rounds(host, kernel) (kernel)
 #endif
 
-// Runs the cases that a pattern of the comma-separated list names (NULL or "": all), shuffled by the seed, and prints
-// TAP. Returns how many failed; that none was selected counts as one failure.
+// Runs the cases that a pattern of the comma-separated list names (NULL or "": all), shuffled by the seed,
+// and prints TAP. Returns how many failed; that none was selected counts as one failure.
 unsigned ktest_run(uint64_t seed, const char *filter);
 
 // The case that runs now, NULL between them: for a panic's report.

@@ -1,7 +1,8 @@
 // The kernel's boot mode `test`, and its way to run a function on every hart.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// The harts' threads are made before the first case and stay: a case that has taken all memory can still use them.
+// The harts' threads are made before the first case and stay: a case that has taken all memory can still use
+// them.
 #include <ktest/ktest.h>
 
 #include <arch/irq.h>

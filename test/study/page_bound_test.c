@@ -1,8 +1,9 @@
-// test/study/page_bound.c and account.c: who shares a page with whom, and what the fragmentation index says.
+// test/study/page_bound.c, measure.c and account.c: who shares a page with whom, and what is counted.
 // SPDX-License-Identifier: BSD-2-Clause
 #include "page_bound.h"
 
 #include "account.h"
+#include "measure.h"
 #include <base/string.h>
 #include <ktest/ktest.h>
 #include <mm/slab.h>
@@ -117,6 +118,25 @@ KTEST(page_bound, zeroes_when_asked)
         memset(page_to_virt(page), 0x5a, PAGE_SIZE);
         page_bound_free(page, REQUEST);
     }
+}
+
+// What measuring costs is not counted; the histogram is by powers of two.
+KTEST(measure, counts_without_its_own_cost)
+{
+    const struct measure *measure = measure_of(MEASURE_AREA_FREE);
+    uint64_t empty_cost = measure_calibrate();
+    struct measure before = *measure;
+
+    measure_add(MEASURE_AREA_FREE, 1000, 1000 + empty_cost, false);
+    EXPECT_EQ(measure->instructions, before.instructions);
+    EXPECT_EQ(measure->min, 0);
+    EXPECT_EQ(measure->log2[0], before.log2[0] + 1);
+    measure_add(MEASURE_AREA_FREE, 1000, 1000 + empty_cost + 100, true);
+    EXPECT_EQ(measure->instructions, before.instructions + 100);
+    EXPECT_LE(100, measure->max);
+    EXPECT_EQ(measure->log2[6], before.log2[6] + 1);
+    EXPECT_EQ(measure->count, before.count + 2);
+    EXPECT_EQ(measure->failed, before.failed + 1);
 }
 
 // The index is the share of free memory in blocks too small for the order.

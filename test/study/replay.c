@@ -5,7 +5,6 @@
 #include "account.h"
 #include "measure.h"
 #include "page_bound.h"
-#include <arch/irq.h>
 #include <arch/smp.h>
 #include <base/assert.h>
 #include <base/format.h>
@@ -23,7 +22,7 @@ _Static_assert(sizeof NAME_PREFIX - 1 + QTRACE_CACHE_NAME_MAX < SLAB_NAME_BYTES,
 static const struct qtrace *trace;
 static struct replay_slot *slots;
 static struct kmem_cache **caches;
-static struct thread *threads[MAX_HARTS];
+static struct thread *threads[MAX_HARTS];      // by hart; NULL where there is none
 static struct replay_counts counts;
 
 static uint32_t position aligned_to(CACHE_LINE_BYTES);     // (A) index of the next event
@@ -174,28 +173,46 @@ static void do_event(const struct qtrace_event *event, unsigned hart)
         counts.failed_frees++;
 }
 
+// The events from `at` on that belong to the hart; returns the first that does not.
+static uint32_t do_events(uint32_t at, unsigned hart)
+{
+    do {
+        do_event(&trace->events[at], hart);
+        account_event(++at);
+    } while (at < trace->header->event_count && trace->events[at].hart == hart);
+    return at;
+}
+
+static void wake_all(void)
+{
+    for (unsigned hart = 0; hart < trace->header->hart_count; hart++)
+        if (threads[hart] && threads[hart] != thread_current())
+            thread_wake(threads[hart]);
+}
+
+static void hand_over(uint32_t at)
+{
+    __atomic_store_n(&position, at, __ATOMIC_RELEASE);
+    if (at == trace->header->event_count) {
+        wake_all();
+    } else {
+        counts.handovers++;
+        thread_wake(threads[trace->events[at].hart]);
+    }
+}
+
 static void follow(unsigned hart)
 {
-    uint32_t total = trace->header->event_count;
-    unsigned round = 0;
-
     ASSERT(arch_hart_index() == hart);
     for (;;) {
         uint32_t at = __atomic_load_n(&position, __ATOMIC_ACQUIRE);
 
-        if (at == total)
+        if (at == trace->header->event_count)
             return;
-        if (at == NOT_STARTED || trace->events[at].hart != hart) {
-            arch_relax(round++);
-            continue;
-        }
-        round = 0;
-        do {
-            do_event(&trace->events[at], hart);
-            account_event(++at);
-        } while (at < total && trace->events[at].hart == hart);
-        counts.handovers += at < total;
-        __atomic_store_n(&position, at, __ATOMIC_RELEASE);
+        if (at != NOT_STARTED && trace->events[at].hart == hart)
+            hand_over(do_events(at, hart));
+        else
+            thread_block();
     }
 }
 
@@ -233,10 +250,11 @@ static void destroy_caches(void)
     caches = NULL;
 }
 
-// Ends the threads that wait for the replay; those of harts whose thread could not be made are NULL.
+// Ends the threads, also those that wait for a replay that never began.
 static void join_threads(void)
 {
     __atomic_store_n(&position, trace->header->event_count, __ATOMIC_RELEASE);
+    wake_all();
     for (unsigned hart = 1; hart < trace->header->hart_count; hart++) {
         if (threads[hart])
             thread_join(threads[hart]);
@@ -246,6 +264,7 @@ static void join_threads(void)
 
 static bool create_threads(void)
 {
+    threads[0] = thread_current();
     for (unsigned hart = 1; hart < trace->header->hart_count; hart++) {
         threads[hart] = thread_create_on(hart, "replay", follow_thread, (void *)(uintptr_t)hart);
         if (!threads[hart])
@@ -271,6 +290,7 @@ struct replay_counts replay_run(void)
 {
     account_begin(trace->header->event_count);
     __atomic_store_n(&position, 0, __ATOMIC_RELEASE);
+    thread_wake(threads[trace->events[0].hart]);
     follow(0);
     return counts;
 }

@@ -4,16 +4,16 @@
 // Theory
 //
 // There is one position in the trace and one hart that may move it: the hart of the event there. It carries
-// out events until one belongs to another hart, publishes the position, and watches it until it is its turn
-// again:
+// out events until one belongs to another hart, publishes the position, wakes that hart's thread, and blocks:
 //
 //     events     0 0 0 1 1 0 2 2 2 2 0 ...        position, written by the hart whose turn it is,
 //     hart 0     >>>>>     >         >            read by all; release and acquire make everything that one
 //     hart 1           >>>                        hart did visible to the next
 //     hart 2                 >>>>>>>
 //
-// So no two operations overlap, and the order of a run is the order of the trace. Waiting harts relax, which
-// lets the simulator run the others; only the instructions from an operation's call to its return are
+// So no two operations overlap, and the order of a run is the order of the trace. The other harts are idle
+// and not spinning: where one count of instructions is that of all harts, a spinning hart would be counted in
+// operations that it has no part in. Only the instructions from an operation's call to its return are
 // counted.
 //
 // What is alive stands in a table of slots, taken before the baseline. An allocation that fails leaves its

@@ -9,5 +9,6 @@ static inline bool access_faults(const volatile void *address, bool write)
 {
     uint8_t value;
 
-    return !arch_probe_read(address, &value) || (write && !arch_probe_write((volatile void *)(uintptr_t)address, value));
+    return !arch_probe_read(address, &value) ||
+           (write && !arch_probe_write((volatile void *)(uintptr_t)address, value));
 }

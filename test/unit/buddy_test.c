@@ -2,9 +2,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/buddy.h>
 
+#include "../../mm/phys/phys_private.h"
 #include "page_chain.h"
 
 #include <mm/check.h>
+#include <mm/ledger.h>
 #include <mm/zone.h>
 
 // The zone with the most free memory: cases want room.
@@ -24,7 +26,8 @@ static void copy_counts(const struct zone *zone, uint64_t counts[MAX_ORDER + 1])
         counts[order] = zone->free_area[order].block_count;
 }
 
-// A block is cut from the smallest one that holds it, the halves stay free, and freeing it puts all of them together.
+// A block is cut from the smallest one that holds it, the halves stay free, and freeing it puts all of them
+// together.
 KTEST(buddy, splits_the_smallest_and_merges_back)
 {
     struct zone *zone = roomy_zone();
@@ -116,6 +119,69 @@ KTEST(buddy, keeps_what_it_is_told_to)
     EXPECT_EQ(zone->free_pages, free);
 }
 
+// Takes a block out of its zone, as if it had been reserved from the start: blocks of PAGE_RESERVED in its
+// place.
+static void reserve_block(struct page *head, unsigned order)
+{
+    struct zone *zone = page_zone(head);
+    pfn_t start = page_to_pfn(head);
+
+    *head = (struct page){ .type = PAGE_TAIL };
+    memmap_mark(start, pfn(start.value + 5), PAGE_RESERVED);
+    memmap_mark(pfn(start.value + 5), pfn(start.value + (1UL << order)), PAGE_RESERVED);
+    zone->managed_pages -= 1UL << order;
+}
+
+// Reserved memory goes to the buddy in ranges of any bounds; what remains reserved around them stays whole
+// blocks, and when all of it has come, it is one block again.
+KTEST(buddy, takes_over_reserved_memory)
+{
+    static const struct { uint64_t start, end; } ranges[][4] = {
+        { { 0, 32 } },
+        { { 3, 13 }, { 13, 32 }, { 0, 3 } },
+        { { 16, 31 }, { 0, 1 }, { 31, 32 }, { 1, 16 } },
+        { { 17, 18 }, { 1, 17 }, { 18, 32 }, { 0, 1 } },
+    };
+    const unsigned order = 5;
+
+    for (size_t i = 0; i < array_count(ranges); i++) {
+        struct page *head = alloc_pages(GFP_KERNEL, order);
+        struct ledger whole = ledger_take(), now;
+        uint64_t given = 0;
+        pfn_t base = page_to_pfn(head);
+
+        REQUIRE(head);
+        reserve_block(head, order);
+        EXPECT_EQ(check_zones(), 0);
+        for (size_t k = 0; k < array_count(ranges[i]) && ranges[i][k].end > 0; k++) {
+            buddy_add_range(pfn(base.value + ranges[i][k].start), pfn(base.value + ranges[i][k].end));
+            given += ranges[i][k].end - ranges[i][k].start;
+            now = ledger_take();
+            EXPECT_EQ(now.pages[PAGE_FREE], whole.pages[PAGE_FREE] + given);
+            EXPECT_EQ(now.pages[PAGE_RESERVED], whole.pages[PAGE_RESERVED] + 32 - given);
+            EXPECT_EQ(check_zones(), 0);
+        }
+        EXPECT_EQ(given, 32);
+    }
+}
+
+// A range may end where no block is known, as at the end of RAM: the block before it is not touched.
+KTEST(buddy, takes_over_memory_beside_nothing)
+{
+    struct page *head = alloc_pages(GFP_KERNEL, 5);
+    uint64_t free = zones_free_pages();
+    pfn_t base = page_to_pfn(head);
+
+    REQUIRE(head);
+    reserve_block(head, 5);
+    memmap_erase(pfn(base.value + 20), pfn(base.value + 32));
+    buddy_add_range(pfn(base.value + 16), pfn(base.value + 20));
+    EXPECT_EQ(zones_free_pages(), free + 4);
+    buddy_add_range(pfn(base.value + 20), pfn(base.value + 32));
+    buddy_add_range(base, pfn(base.value + 16));
+    EXPECT_EQ(zones_free_pages(), free + 32);
+}
+
 #define MODEL_BLOCKS 2048
 
 // Every block starts and ends with its own frame number while it is alive.
@@ -178,8 +244,9 @@ static void model_give_back(uint64_t index)
     __free_pages(page, page->order);
 }
 
-// However blocks of all orders come and go, none overlaps another, nobody writes into it, and the free count is what it
-// should be. Phases in which three of four operations allocate run into exhaustion, the phases between empty memory.
+// However blocks of all orders come and go, none overlaps another, nobody writes into it, and the free count
+// is what it should be. Phases in which three of four operations allocate run into exhaustion, the phases
+// between empty memory.
 KTEST(buddy, agrees_with_a_model)
 {
     uint64_t operations = ktest_rounds(1000000UL, 20000UL), free_at_start;

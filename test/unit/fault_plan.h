@@ -6,7 +6,8 @@
 #include <mm/page_alloc.h>
 
 #define FAULT_BIT(site) (1U << (site))
-#define FAULT_ALL (FAULT_BIT(FAULT_PAGE) | FAULT_BIT(FAULT_SLAB) | FAULT_BIT(FAULT_VMEM) | FAULT_BIT(FAULT_TABLE))
+#define FAULT_ALL                                                                                            \
+    (FAULT_BIT(FAULT_PAGE) | FAULT_BIT(FAULT_SLAB) | FAULT_BIT(FAULT_VMEM) | FAULT_BIT(FAULT_TABLE))
 
 // Requests of these sites are numbered from 0; those from `first` to before `past` fail. Single hart.
 static struct {

@@ -320,8 +320,8 @@ KTEST(fdt, reads_interrupts)
     EXPECT(!fdt_interrupt(&fdt, fdt_find_path(&fdt, "/memory"), 0, &interrupt));
 
     // More cells than there is room for, and none at all.
-    uint32_t cells = (uint32_t)(fdt_property(&fdt, fdt_find_phandle(&fdt, 7),
-                                             "#interrupt-cells").bytes - blob);
+    struct fdt_node controller = fdt_find_phandle(&fdt, 7);
+    uint32_t cells = (uint32_t)(fdt_property(&fdt, controller, "#interrupt-cells").bytes - blob);
     fdt_poke(blob, cells, FDT_MAX_INTERRUPT_CELLS + 1);
     EXPECT(!fdt_interrupt(&fdt, serial, 0, &interrupt));
     fdt_poke(blob, cells, 0);
@@ -382,16 +382,16 @@ KTEST(fdt, names_what_is_wrong_with_the_header)
 // A structure block of these cells alone, with strings "a\0"; returns the blob's size.
 static uint32_t write_cells(const uint32_t *cells, uint32_t count)
 {
-    const uint32_t header[] = { 0xd00dfeed, 56 + 4 * count + 4, 56, 56 + 4 * count, 40, 17, 16, 0, 2,
-                                4 * count };
+    const uint32_t strings = 56 + 4 * count;
+    const uint32_t header[] = { 0xd00dfeed, strings + 4, 56, strings, 40, 17, 16, 0, 2, 4 * count };
 
     memset(blob, 0, 56);
     for (uint32_t i = 0; i < array_count(header); i++)
         fdt_poke(blob, 4 * i, header[i]);
     for (uint32_t i = 0; i < count; i++)
         fdt_poke(blob, 56 + 4 * i, cells[i]);
-    memcpy(blob + 56 + 4 * count, "a\0\0", 4);
-    return 56 + 4 * count + 4;
+    memcpy(blob + strings, "a\0\0", 4);
+    return strings + 4;
 }
 
 #define EXPECT_CELLS_REFUSED(what, cell_index, value, ...) \
@@ -496,13 +496,12 @@ static void read_value(struct fdt_value value)
 
 static void read_node(const struct fdt *fdt, struct fdt_node node)
 {
-    static const char *const names[] = { "reg", "ranges", "compatible", "status", "interrupts", "phandle",
-                                         "a" };
+    static const char *const names[] = { "reg", "ranges", "compatible", "status", "interrupts", "phandle" };
     struct fdt_interrupt interrupt;
     uint64_t address, size_bytes;
 
-    sum_read += strlen(fdt_name(fdt, node)) + fdt_parent(fdt, node).offset + fdt_next_sibling(fdt,
-                                                                                              node).offset;
+    sum_read += strlen(fdt_name(fdt, node)) + fdt_parent(fdt, node).offset;
+    sum_read += fdt_next_sibling(fdt, node).offset;
     for (unsigned i = 0; i < array_count(names); i++)
         read_value(fdt_property(fdt, node, names[i]));
     for (uint32_t i = 0; i < 4; i++) {

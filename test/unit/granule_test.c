@@ -13,8 +13,8 @@
 
 static struct granule_pool *const pools[] = { &granule_tables, &granule_stacks };
 
-// Takes the granules that are free in the pool's pages, so that the next one needs a new page; chained through their
-// first words.
+// Takes the granules that are free in the pool's pages, so that the next one needs a new page; chained
+// through their first words.
 static void **take_rest(struct granule_pool *pool)
 {
     uint64_t pages = pool->page_count;
@@ -136,7 +136,8 @@ KTEST(granule, fault_hook_is_asked)
     granule_free(&granule_tables, granule);
 }
 
-// A second free, another pool's granule, an address between granules, and memory that is none: one report each.
+// A second free, another pool's granule, an address between granules, and memory that is none: one report
+// each.
 KTEST(granule, catches_misuse)
 {
     char *first = granule_alloc(&granule_stacks, GFP_KERNEL), *second = granule_alloc(&granule_stacks, GFP_KERNEL);

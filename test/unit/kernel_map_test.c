@@ -20,8 +20,8 @@ static vaddr_t alias(uint64_t phys)
 
 // --- The map in use. ---
 
-// Every struct page that there can be is readable: RAM's in memory of its own, which is writable; all others show zeros
-// of one and the same granule, read-only, so that they read as "no page".
+// Every struct page that there can be is readable: RAM's in memory of its own, which is writable; all others
+// show zeros of one and the same granule, read-only, so that they read as "no page".
 KTEST(kernel_map, memmap_window_is_backed_all_over)
 {
     paddr_t zeros = { 0 };
@@ -52,10 +52,12 @@ KTEST(kernel_map, memmap_window_is_backed_all_over)
     EXPECT_EQ(wrong, 0);
 }
 
-// The memmap costs 32 bytes a page of RAM, and of rounding no more than a page for each piece that it is made of.
+// The memmap costs 32 bytes a page of RAM, and of rounding no more than a page for each piece that it is made
+// of.
 KTEST(kernel_map, memmap_is_as_small_as_ram)
 {
-    uint64_t needed = (memblock_ram_bytes() >> PAGE_SHIFT) * sizeof(struct page), held = kernel_map_memmap_bytes();
+    uint64_t needed = (memblock_ram_bytes() >> PAGE_SHIFT) * sizeof(struct page),
+             held = kernel_map_memmap_bytes();
 
     EXPECT_GE(held, needed);
     EXPECT_LE(held, needed + memblock_ram.count * (PAGE_SIZE * 4 + MMU_PAGE_SIZE * 2));
@@ -72,7 +74,8 @@ struct direct_leaves {
 static void check_leaf_size(vaddr_t va, pte_t leaf, unsigned level, void *context)
 {
     struct direct_leaves *found = context;
-    uint64_t phys = arch_pte_paddr(leaf).value, size = pt_level_size(level + 1), first = align_down(phys, size);
+    uint64_t phys = arch_pte_paddr(leaf).value, size = pt_level_size(level + 1),
+             first = align_down(phys, size);
 
     *(level > 0 ? &found->large : &found->small) += 1;
     if (level + 1 >= ARCH_PT_LEAF_LEVELS || phys != first)
@@ -91,7 +94,8 @@ static void check_leaf_size(vaddr_t va, pte_t leaf, unsigned level, void *contex
     found->defects += is_alike && !holds_image;
 }
 
-// The direct map is made of the largest leaves that fit: RAM that is not near the image has no small ones inside.
+// The direct map is made of the largest leaves that fit: RAM that is not near the image has no small ones
+// inside.
 KTEST(kernel_map, direct_map_has_large_leaves)
 {
     struct direct_leaves found = { 0 };
@@ -101,7 +105,8 @@ KTEST(kernel_map, direct_map_has_large_leaves)
     EXPECT_EQ(found.defects, 0);
 }
 
-// Memory that the page allocator hands out is writable by its direct-map address, also what start-up gave back.
+// Memory that the page allocator hands out is writable by its direct-map address, also what start-up gave
+// back.
 KTEST(kernel_map, free_memory_is_writable)
 {
     pfn_t at, end;
@@ -113,7 +118,8 @@ KTEST(kernel_map, free_memory_is_writable)
                 continue;
             blocks++;
             for (uint64_t i = 0; i < PAGE_SIZE << pfn_to_page(at)->order; i += min_of(PAGE_SIZE, KB(16)))
-                wrong += pgtable_walk(&kernel_pgtable, alias(pfn_to_paddr(at).value + i)).prot != PROT_KERNEL_RW;
+                wrong += pgtable_walk(&kernel_pgtable, alias(pfn_to_paddr(at).value + i)).prot !=
+                         PROT_KERNEL_RW;
         }
     EXPECT_GE(blocks, 1);
     EXPECT_EQ(wrong, 0);
@@ -123,14 +129,16 @@ static void check_image_leaf(vaddr_t va unused_arg, pte_t leaf, unsigned level u
 {
     unsigned *wrong = context;
     const struct page *head = page_head(virt_to_page(phys_to_virt(arch_pte_paddr(leaf))));
-    unsigned prot = arch_pte_prot(leaf), direct = pgtable_walk(&kernel_pgtable, alias(arch_pte_paddr(leaf).value)).prot;
+    unsigned prot = arch_pte_prot(leaf),
+             direct = pgtable_walk(&kernel_pgtable, alias(arch_pte_paddr(leaf).value)).prot;
 
     // A tail of a block that is not compound does not name its head; no block but the image's is mapped here.
     *wrong += head->type != PAGE_IMAGE && head->type != PAGE_TAIL;
     *wrong += direct != (prot & PROT_WRITE ? PROT_KERNEL_RW : PROT_KERNEL_RO);
 }
 
-// What the image shows is the image's memory, and the direct map gives no right that the image does not, but to read.
+// What the image shows is the image's memory, and the direct map gives no right that the image does not, but
+// to read.
 KTEST(kernel_map, image_aliases_have_no_more_rights)
 {
     unsigned wrong = 0;
@@ -144,7 +152,8 @@ KTEST(kernel_map, image_aliases_have_no_more_rights)
     EXPECT_EQ(check_kernel_map(), 0);
 }
 
-// --- Maps built for the case: RAM is blocks that the page allocator gave, and RAM in name only, all of it reserved. ---
+// --- Maps built for the case: RAM is blocks that the page allocator gave, and RAM in name only, all of it
+// reserved. ---
 
 #define SCENE_BLOCKS 4
 #define NOMINAL_RAM GB(64)
@@ -169,7 +178,8 @@ static void add_section(const char *name, uint64_t bytes, unsigned prot)
 {
     struct kernel_section *section = &scene.image.section[scene.image.section_count++];
 
-    *section = (struct kernel_section){ name, scene.image.end, vaddr_add(scene.image.end, bytes), prot, false };
+    *section = (struct kernel_section){ name, scene.image.end, vaddr_add(scene.image.end, bytes), prot,
+                                        false };
     scene.image.end = section->end;
 }
 
@@ -204,7 +214,8 @@ static bool open_scene(unsigned blocks, uint64_t nominal_bytes)
     add_section("data", KB(124), PROT_KERNEL_RW);
     add_section("nothing", 0, PROT_KERNEL_RW);
     add_section("symbols", KB(64), PROT_KERNEL_RO);
-    EXPECT_EQ(memblock_reserve(scene.image.phys, scene.image.end.value - scene.image.start.value, PAGE_IMAGE), 0);
+    EXPECT_EQ(memblock_reserve(scene.image.phys, scene.image.end.value - scene.image.start.value, PAGE_IMAGE),
+              0);
     return true;
 }
 
@@ -218,8 +229,9 @@ static unsigned image_prot(uint64_t offset)
     return PROT_KERNEL_RW;
 }
 
-// Each part of the image is mapped with its rights and the guard is not; the direct map's alias of every granule is
-// writable exactly when the image's own mapping is, or there is none; RAM is there and nothing else.
+// Each part of the image is mapped with its rights and the guard is not; the direct map's alias of every
+// granule is writable exactly when the image's own mapping is, or there is none; RAM is there and nothing
+// else.
 KTEST(kernel_map, built_map_has_the_images_rights)
 {
     if (!open_scene(1, 0))
@@ -236,7 +248,8 @@ KTEST(kernel_map, built_map_has_the_images_rights)
         if (offset >= KB(512))
             continue;
         struct pgtable_walk image = pgtable_walk(&scene.table, vaddr_add(scene.image.start, offset));
-        wrong += image.mapped != (prot != 0) || (image.mapped && (image.prot != prot || image.pa.value != first + at));
+        wrong += image.mapped != (prot != 0) ||
+                 (image.mapped && (image.prot != prot || image.pa.value != first + at));
     }
     EXPECT_EQ(wrong, 0);
     EXPECT(!pgtable_walk(&scene.table, scene.image.end).mapped);
@@ -244,12 +257,12 @@ KTEST(kernel_map, built_map_has_the_images_rights)
     EXPECT(!pgtable_walk(&scene.table, alias(first + bytes)).mapped);
     // The 2 MB without any of the image are one leaf.
     EXPECT_EQ(pgtable_walk(&scene.table, alias(first + MB(3))).level, 1);
-    EXPECT_EQ(pgtable_count_violations(&scene.table), 0);
+    EXPECT_EQ(kernel_map_count_violations_in(&scene.table), 0);
     close_scene();
 }
 
-// The memmap of a RAM range is memory of its own, all zero, each granule another one, also where ranges are close; what
-// lies around is the shared zeros, at the cost of a few tables.
+// The memmap of a RAM range is memory of its own, all zero, each granule another one, also where ranges are
+// close; what lies around is the shared zeros, at the cost of a few tables.
 KTEST(kernel_map, built_memmap_fits_ram)
 {
     if (!open_scene(2, MB(1) + KB(64)))
@@ -283,12 +296,12 @@ KTEST(kernel_map, built_memmap_fits_ram)
         window_tables += !pgtable_walk(&scene.table, vaddr(ARCH_MEMMAP_BASE + at)).mapped;
     EXPECT_EQ(window_tables, 0);
     EXPECT_LE(scene.table.boot_bytes, KB(128));
-    EXPECT_EQ(pgtable_count_violations(&scene.table), 0);
+    EXPECT_EQ(kernel_map_count_violations_in(&scene.table), 0);
     close_scene();
 }
 
-// More than 1 GB of RAM has a leaf of 1 GB in the direct map and leaves of 2 MB in the memmap, as far as it is large enough;
-// memory too broken up for one piece does in several.
+// More than 1 GB of RAM has a leaf of 1 GB in the direct map and leaves of 2 MB in the memmap, as far as it
+// is large enough; memory too broken up for one piece does in several.
 KTEST(kernel_map, built_map_of_much_ram_has_large_leaves)
 {
     const uint64_t memmap_bytes = (GB(1) >> PAGE_SHIFT) * sizeof(struct page);
@@ -299,12 +312,13 @@ KTEST(kernel_map, built_map_of_much_ram_has_large_leaves)
     EXPECT_EQ(pgtable_walk(&scene.table, alias(NOMINAL_RAM + MB(500))).level, 2);
     EXPECT_EQ(pgtable_walk(&scene.table, alias(NOMINAL_RAM + GB(1) + MB(5))).level, 1);
     EXPECT(!pgtable_walk(&scene.table, alias(NOMINAL_RAM + NOMINAL_RAM_BYTES)).mapped);
-    struct pgtable_walk first = pgtable_walk(&scene.table, vaddr_of(pfn_to_page(pfn(NOMINAL_RAM >> PAGE_SHIFT))));
+    struct pgtable_walk first = pgtable_walk(&scene.table,
+                                             vaddr_of(pfn_to_page(pfn(NOMINAL_RAM >> PAGE_SHIFT))));
     EXPECT(first.mapped);
     EXPECT_EQ(first.level, memmap_bytes >= pt_level_size(1) ? 1 : 0);
     EXPECT_EQ(first.prot, PROT_KERNEL_RW);
-    struct pgtable_walk last = pgtable_walk(&scene.table,
-                                            vaddr_of(pfn_to_page(pfn(((NOMINAL_RAM + NOMINAL_RAM_BYTES) >> PAGE_SHIFT) - 1))));
+    struct pgtable_walk last = pgtable_walk(
+        &scene.table, vaddr_of(pfn_to_page(pfn(((NOMINAL_RAM + NOMINAL_RAM_BYTES) >> PAGE_SHIFT) - 1))));
     EXPECT_EQ(last.level, 0);
     EXPECT_EQ(last.prot, PROT_KERNEL_RW);
     uint64_t held = 0;
@@ -315,7 +329,8 @@ KTEST(kernel_map, built_map_of_much_ram_has_large_leaves)
     close_scene();
 }
 
-// With too little RAM for the tables or for the memmap the answer is -ENOMEM, at any amount that is too little.
+// With too little RAM for the tables or for the memmap the answer is -ENOMEM, at any amount that is too
+// little.
 KTEST(kernel_map, too_little_ram)
 {
     unsigned failures = 0;
@@ -324,7 +339,9 @@ KTEST(kernel_map, too_little_ram)
         if (!open_scene(1, 0))
             ktest_skip("no block of 4 MB");
         // All but the last bytes of the block are taken.
-        EXPECT_EQ(memblock_reserve(page_to_phys(scene.block[0]), (PAGE_SIZE << MAX_ORDER) - bytes, PAGE_RESERVED), 0);
+        EXPECT_EQ(
+            memblock_reserve(page_to_phys(scene.block[0]), (PAGE_SIZE << MAX_ORDER) - bytes, PAGE_RESERVED),
+            0);
         int error = kernel_map_build(&scene.table, &scene.image);
         EXPECT(error == 0 || error == -ENOMEM);
         EXPECT(error == 0 || failures == bytes / KB(64) - 1);
@@ -352,8 +369,8 @@ KTEST(kernel_map, bad_images_are_refused)
     close_scene();
 }
 
-// One granule that is writable and executable, by one mapping or by two, whichever is the larger, is found; as is each
-// of more spans than the count can hold at once.
+// One granule that is writable and executable, by one mapping or by two, whichever is the larger, is found;
+// as is each of more spans than the count can hold at once.
 KTEST(kernel_map, violations_are_counted)
 {
     const uint64_t large = pt_level_size(1), base = pt_level_size(2) * 8, phys = GB(32);
@@ -361,14 +378,16 @@ KTEST(kernel_map, violations_are_counted)
     REQUIRE(test_pgtable_open(&table));
 
     EXPECT_EQ(pgtable_map(&table, vaddr(base), paddr(phys), large * 2, PROT_KERNEL_RX, 1), 0);
-    EXPECT_EQ(pgtable_map(&table, vaddr(base + large * 4), paddr(phys + large * 2), large, PROT_KERNEL_RW, 1), 0);
+    EXPECT_EQ(pgtable_map(&table, vaddr(base + large * 4), paddr(phys + large * 2), large, PROT_KERNEL_RW, 1),
+              0);
     EXPECT_EQ(pgtable_map(&table, vaddr(base + large * 5), paddr(phys + large), large, PROT_KERNEL_RO, 1), 0);
-    EXPECT_EQ(pgtable_count_violations(&table), 0);
-    EXPECT_EQ(pgtable_map(&table, vaddr(0), paddr(phys + large * 2 - MMU_PAGE_SIZE), MMU_PAGE_SIZE * 2, PROT_KERNEL_RW,
-                          0), 0);
-    EXPECT_EQ(pgtable_count_violations(&table), 1);
+    EXPECT_EQ(kernel_map_count_violations_in(&table), 0);
+    EXPECT_EQ(pgtable_map(&table, vaddr(0), paddr(phys + large * 2 - MMU_PAGE_SIZE), MMU_PAGE_SIZE * 2,
+                          PROT_KERNEL_RW, 0),
+              0);
+    EXPECT_EQ(kernel_map_count_violations_in(&table), 1);
     EXPECT_EQ(pgtable_map(&table, vaddr(-large), paddr(phys + large), large, PROT_KERNEL_RW, 1), 0);
-    EXPECT_EQ(pgtable_count_violations(&table), 2);
+    EXPECT_EQ(kernel_map_count_violations_in(&table), 2);
     pgtable_unmap(&table, vaddr(0), MMU_PAGE_SIZE * 2);
     pgtable_unmap(&table, vaddr(-large), large);
 
@@ -378,16 +397,19 @@ KTEST(kernel_map, violations_are_counted)
     for (; level > 1; level--)
         entries = phys_to_virt(arch_pte_paddr(entries[pt_index(vaddr(base), level)]));
     entries[6] = arch_pte_leaf(paddr(phys + large * 6), PROT_KERNEL_RW | PROT_EXEC, 1);
-    EXPECT_EQ(pgtable_count_violations(&table), 1);
+    EXPECT_EQ(kernel_map_count_violations_in(&table), 1);
     entries[6] = (pte_t){ 0 };
 
-    // Every other granule executable, in more spans than are looked at in one round, and all of them writable elsewhere.
+    // Every other granule executable, in more spans than are looked at in one round, and all of them writable
+    // elsewhere.
     for (unsigned i = 0; i < 200; i += 2)
-        EXPECT_EQ(pgtable_map(&table, vaddr(base + large * 8 + i * MMU_PAGE_SIZE), paddr(phys + large * 8 + i * MMU_PAGE_SIZE),
-                              MMU_PAGE_SIZE, PROT_KERNEL_RX, 0), 0);
-    EXPECT_EQ(pgtable_count_violations(&table), 0);
-    EXPECT_EQ(pgtable_map(&table, vaddr(base + large * 9), paddr(phys + large * 8), MMU_PAGE_SIZE * 200, PROT_KERNEL_RW, 0),
+        EXPECT_EQ(pgtable_map(&table, vaddr(base + large * 8 + i * MMU_PAGE_SIZE),
+                              paddr(phys + large * 8 + i * MMU_PAGE_SIZE), MMU_PAGE_SIZE, PROT_KERNEL_RX, 0),
+                  0);
+    EXPECT_EQ(kernel_map_count_violations_in(&table), 0);
+    EXPECT_EQ(pgtable_map(&table, vaddr(base + large * 9), paddr(phys + large * 8), MMU_PAGE_SIZE * 200,
+                          PROT_KERNEL_RW, 0),
               0);
-    EXPECT_EQ(pgtable_count_violations(&table), 100);
+    EXPECT_EQ(kernel_map_count_violations_in(&table), 100);
     test_pgtable_close(&table);
 }

@@ -44,7 +44,8 @@ KTEST(kmalloc, every_size)
     }
 }
 
-// The class of a constant, of a variable and by the definition of the classes are one and the same, the smallest that fits.
+// The class of a constant, of a variable and by the definition of the classes are one and the same, the
+// smallest that fits.
 KTEST(kmalloc, class_is_the_smallest_that_fits)
 {
     for (size_t size = 1; size <= KMALLOC_MAX_CACHE_BYTES; size++) {
@@ -123,7 +124,8 @@ KTEST(kmalloc, too_much)
     EXPECT_MISUSE(1, EXPECT_NULL(kcalloc(half, half / 4, GFP_KERNEL)));
 }
 
-// 48, 40, 56, 112 bytes: contents are kept, and what was not asked for before is zero in a block that always had the flag.
+// 48, 40, 56, 112 bytes: contents are kept, and what was not asked for before is zero in a block that always
+// had the flag.
 KTEST(kmalloc, krealloc_keeps_and_clears)
 {
     static const size_t sizes[] = { 48, 40, 56, 112, 20, 300, 299, 8192, 100000, 70000, 99999, 64 };
@@ -174,12 +176,17 @@ KTEST(kmalloc, krealloc_in_place_and_failing)
 KTEST(kmalloc, strangers_are_reported)
 {
     struct kmem_cache *cache = kmem_cache_create("test", 64, 0, 0, NULL, NULL);
-    char on_stack[32], *object = kmalloc(64, GFP_KERNEL), *large = kmalloc(KMALLOC_MAX_CACHE_BYTES * 3, GFP_KERNEL);
+    char on_stack[32], *object = kmalloc(64, GFP_KERNEL),
+                       *large = kmalloc(KMALLOC_MAX_CACHE_BYTES * 3, GFP_KERNEL);
     REQUIRE(cache && object && large);
-    char *other = kmem_cache_alloc(cache, GFP_KERNEL), *page = __get_free_page(GFP_KERNEL), *area = vmalloc(1);
+    char *other = kmem_cache_alloc(cache, GFP_KERNEL), *page = __get_free_page(GFP_KERNEL),
+         *area = vmalloc(1);
     REQUIRE(other && page && area);
-    char *const strangers[] = { object + 1, object + 8, object + 32, large + 8, large + PAGE_SIZE, other, page, area,
-                                on_stack, (char *)17, (char *)-8UL, phys_to_virt(paddr(ARCH_PHYS_LIMIT - 16)) };
+    char *const strangers[] = {
+        object + 1,        object + 8, object + 32,  large + 8,
+        large + PAGE_SIZE, other,      page,         area,
+        on_stack,          (char *)17, (char *)-8UL, phys_to_virt(paddr(ARCH_PHYS_LIMIT - 16))
+    };
 
     for (unsigned i = 0; i < array_count(strangers); i++) {
         EXPECT_EQ(ksize(strangers[i]), 0);
@@ -243,8 +250,8 @@ KTEST(kmalloc, kstrdup_copies)
 KTEST(kmalloc, crowds)
 {
     static const struct { uint32_t size, count; } crowds[] = {
-        { 100, 1024 }, { 200, 1024 }, { 1024, 1024 }, { 2048, 512 }, { 4000, 128 }, { 8192, 128 }, { 16384, 128 },
-        { 16385, 128 },
+        { 100, 1024 }, { 200, 1024 }, { 1024, 1024 }, { 2048, 512 },
+        { 4000, 128 }, { 8192, 128 }, { 16384, 128 }, { 16385, 128 },
     };
     static uint64_t *object[1024];
 
@@ -279,7 +286,8 @@ struct exhaustion {
 static void meet(struct exhaustion *shared, unsigned times)
 {
     __atomic_fetch_add(&shared->arrived, 1, __ATOMIC_ACQ_REL);
-    for (unsigned round = 0; __atomic_load_n(&shared->arrived, __ATOMIC_ACQUIRE) < shared->harts * times; round++)
+    for (unsigned round = 0; __atomic_load_n(&shared->arrived, __ATOMIC_ACQUIRE) < shared->harts * times;
+         round++)
         arch_relax(round);
 }
 
@@ -292,7 +300,8 @@ static void exhaust_on_hart(unsigned index, void *argument)
 
     meet(shared, 1);
     for (unsigned i = 0; i < array_count(sizes); i++)
-        for (uint64_t **object; (object = kmalloc_sized(sizes[i], GFP_KERNEL | __GFP_NOWARN)) != NULL; count++) {
+        for (uint64_t **object; (object = kmalloc_sized(sizes[i], GFP_KERNEL | __GFP_NOWARN)) != NULL;
+             count++) {
             object[0] = (uint64_t *)chain;
             object[1] = (uint64_t *)(uintptr_t)index;
             chain = object;
@@ -309,7 +318,8 @@ static void exhaust_on_hart(unsigned index, void *argument)
     meet(shared, 3);
 }
 
-// All harts use up the last memory at once, twice: nobody hangs, nothing is handed out twice, and all of it comes back.
+// All harts use up the last memory at once, twice: nobody hangs, nothing is handed out twice, and all of it
+// comes back.
 KTEST(kmalloc, harts_exhaust_memory_twice)
 {
     static struct exhaustion shared;

@@ -13,8 +13,8 @@
 
 #define CROWD 40
 
-// A stack starts at a multiple of twice its size, whatever the page size, and is zero and writable all over, also when
-// its granules held something before.
+// A stack starts at a multiple of twice its size, whatever the page size, and is zero and writable all over,
+// also when its granules held something before.
 KTEST(kstack, is_aligned_and_zero)
 {
     for (unsigned round = 0; round < 4; round++) {
@@ -30,7 +30,8 @@ KTEST(kstack, is_aligned_and_zero)
     }
 }
 
-// Every granule as far below as the stack is large faults, for each of many stacks side by side; and so does the one above.
+// Every granule as far below as the stack is large faults, for each of many stacks side by side; and so does
+// the one above.
 KTEST(kstack, guard_faults_everywhere)
 {
     char *stacks[CROWD];
@@ -72,8 +73,8 @@ KTEST(kstack, takes_granules_not_pages)
     EXPECT_EQ(granule_stacks.page_count, pages);
 }
 
-// Any address in the guard tells the stack that it guards; addresses on the stack, above it, elsewhere, and the guard of
-// a stack that is gone tell nothing.
+// Any address in the guard tells the stack that it guards; addresses on the stack, above it, elsewhere, and
+// the guard of a stack that is gone tell nothing.
 KTEST(kstack, overrun_names_the_stack)
 {
     char *stack = kstack_alloc(), *object = kmalloc(64, GFP_KERNEL);

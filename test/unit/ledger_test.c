@@ -74,7 +74,8 @@ KTEST(ledger, equality_lets_tables_grow)
 
 // --- Damage on purpose. Each piece is undone before the next. ---
 
-// Sets a variable to another value, and expects that the validator sees it, and sees nothing once it is undone.
+// Sets a variable to another value, and expects that the validator sees it, and sees nothing once it is
+// undone.
 #define EXPECT_DEFECT(validator, variable, damage) \
     do { \
         __typeof__(variable) *damaged_ = &(variable); \
@@ -155,7 +156,8 @@ KTEST(check, sees_wrong_counters)
     undo_listed_block(holder);
 }
 
-// Struct pages that say what cannot be: type, order, zone, count, a head inside a block, two buddies both free.
+// Struct pages that say what cannot be: type, order, zone, count, a head inside a block, two buddies both
+// free.
 KTEST(check, sees_impossible_pages)
 {
     struct page *holder, *block = make_listed_block(&holder);

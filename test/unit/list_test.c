@@ -36,7 +36,8 @@ KTEST(list, keeps_order_at_both_ends)
     EXPECT_EQ(head.prev, &items[3].in_list);
 }
 
-// Removing the first, the last and an inner entry leaves the others linked both ways; removing twice is harmless.
+// Removing the first, the last and an inner entry leaves the others linked both ways; removing twice is
+// harmless.
 KTEST(list, removes_anywhere)
 {
     struct list head = LIST_INIT(head);

@@ -400,7 +400,8 @@ KTEST(machine, refuses_absurd_memory)
     set_memory(0xffffffff00000000, 0x100000000);
     EXPECT_REFUSED("memory@80000000: 0x100000000 bytes at 0xffffffff00000000 wrap around the address space");
     set_memory(0x80000000, 0x4000000000000000);
-    EXPECT_REFUSED("memory@80000000: 0x4000000000000000 bytes at 0x80000000 end past 56-bit physical addresses");
+    EXPECT_REFUSED("memory@80000000: 0x4000000000000000 bytes at 0x80000000 end past 56-bit physical "
+                   "addresses");
     set_memory(0x80000000, 0x8000000);
     add_memory(0x87fff000, 0x8000000);
     EXPECT_REFUSED("memory overlaps: 0x8000000 bytes at 0x80000000 and 0x8000000 bytes at 0x87fff000");
@@ -459,8 +460,8 @@ KTEST(machine, keeps_what_is_reserved)
     EXPECT_EQ(machine.reserved[0].size_bytes, 0x100000);
 
     board.reserved_start = 0xfffffffffffff000;
-    EXPECT_REFUSED("reserved memory mmode_resv0@80000000: 0x80000 bytes at 0xfffffffffffff000 wrap around the address "
-                   "space");
+    EXPECT_REFUSED("reserved memory mmode_resv0@80000000: 0x80000 bytes at 0xfffffffffffff000 wrap around "
+                   "the address space");
 }
 
 KTEST(machine, refuses_harts_it_cannot_use)
@@ -530,8 +531,8 @@ KTEST(machine, checks_the_initrd)
     EXPECT_REFUSED("initrd: 0x7fffffff to 0x88000001 is not in RAM");
     board.initrd_start = 0x8007ffff;
     board.initrd_end = 0x80090000;
-    EXPECT_REFUSED("initrd: 0x8007ffff to 0x80090000 is in memory that must not be mapped, mmode_resv0@80000000 at "
-                   "0x80000000");
+    EXPECT_REFUSED("initrd: 0x8007ffff to 0x80090000 is in memory that must not be mapped, "
+                   "mmode_resv0@80000000 at 0x80000000");
     board.reserved_no_map = false;
     EXPECT(parse_board());
     // Two ranges that touch hold it together; two that do not, do not.
@@ -564,8 +565,8 @@ KTEST(machine, refuses_long_bootargs)
     EXPECT_STREQ(machine.bootargs, text);
     text[MACHINE_BOOTARGS_BYTES - 1] = 'x';
     text[MACHINE_BOOTARGS_BYTES] = '\0';
-    EXPECT_REFUSED("/chosen: bootargs has 2048 characters, more than 2047: \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-                   "...\"");
+    EXPECT_REFUSED("/chosen: bootargs has 2048 characters, more than 2047: "
+                   "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...\"");
 }
 
 KTEST(machine, checks_the_uart)

@@ -75,7 +75,8 @@ KTEST(memblock, earlier_reservation_stays)
     put_lists_back();
 }
 
-// Ranges that wrap or end past the last physical address are refused; those that end with it are not, nor empty ones.
+// Ranges that wrap or end past the last physical address are refused; those that end with it are not, nor
+// empty ones.
 KTEST(memblock, refuses_what_cannot_be_addressed)
 {
     static const struct { uint64_t start, size; int error; } cases[] = {
@@ -213,7 +214,8 @@ KTEST(memblock, agrees_with_a_model)
     put_lists_back();
 }
 
-// Allocations come from the top of the highest RAM below the limit, aligned, cleared and reserved for their owner.
+// Allocations come from the top of the highest RAM below the limit, aligned, cleared and reserved for their
+// owner.
 KTEST(memblock, allocates_from_the_top)
 {
     unsigned order = get_order(KB(256));
@@ -248,6 +250,11 @@ KTEST(memblock, allocates_from_the_top)
     // Only the lower piece lies below that limit, and the limit cuts it.
     EXPECT(memblock_alloc(KB(4), KB(4), paddr(base + KB(90)), PAGE_BOOT, &got));
     EXPECT_EQ(got.value, base + KB(84));
+
+    // The highest gap that is large enough is not at that alignment; the lower piece is.
+    EXPECT_EQ(memblock_reserve(paddr(base + KB(128)), KB(4), PAGE_FIRMWARE), 0);
+    EXPECT(memblock_alloc(KB(48), KB(64), paddr(end), PAGE_BOOT, &got));
+    EXPECT_EQ(got.value, base);
 
     // Larger than any gap, or than any RAM: nothing changes.
     unsigned count = memblock_reserved.count;

@@ -10,7 +10,8 @@
 
 #define SCENARIO_PAGES 1024
 
-// Blocks of 1, 2, 4 ... 1024 pages, 1024 / n of each, all given back: the second time around there are just as many.
+// Blocks of 1, 2, 4 ... 1024 pages, 1024 / n of each, all given back: the second time around there are just
+// as many.
 KTEST(page_alloc, second_round_gives_as_much)
 {
     uint64_t got[2][MAX_ORDER + 1] = { 0 };
@@ -27,7 +28,8 @@ KTEST(page_alloc, second_round_gives_as_much)
     }
 }
 
-// Blocks of any number of pages from 1 to 1024 by their order, all alive at once as far as memory goes, twice.
+// Blocks of any number of pages from 1 to 1024 by their order, all alive at once as far as memory goes,
+// twice.
 KTEST(page_alloc, mixed_sizes_twice)
 {
     uint64_t got[2] = { 0 }, step = 2 * ktest_random_below(SCENARIO_PAGES / 2) + 1;
@@ -45,7 +47,8 @@ KTEST(page_alloc, mixed_sizes_twice)
     EXPECT_GE(got[0], 1);
 }
 
-// Taken to the last page, the pages are all that were free, each one once; then a request fails and harms nothing.
+// Taken to the last page, the pages are all that were free, each one once; then a request fails and harms
+// nothing.
 KTEST(page_alloc, exhaustion_gives_every_frame_once)
 {
     struct frame_set frames = frame_set_open();
@@ -169,7 +172,8 @@ KTEST(page_alloc, compound_tails_know_their_head)
         EXPECT_EQ(page_head(head + last), head + last);
     }
 
-    // Stale names: the same memory again as a plain block, and as a smaller compound one.
+    // Stale names: the same memory again as a plain block, and as a smaller compound one (which it is made
+    // for a moment).
     struct page *head = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
     REQUIRE(head);
     __free_pages(head, 2);
@@ -177,11 +181,14 @@ KTEST(page_alloc, compound_tails_know_their_head)
     REQUIRE(head);
     EXPECT_EQ(page_head(head + 3), head + 3);
     __free_pages(head, 2);
-    head = alloc_pages(GFP_KERNEL | __GFP_COMP, 1);
+    head = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
     REQUIRE(head);
+    head->order = 1;
     EXPECT_EQ(page_head(head + 1), head);
-    EXPECT_NE(page_head(head + 2), head);
-    __free_pages(head, 1);
+    EXPECT_EQ(page_head(head + 2), head + 2);
+    EXPECT_EQ(page_head(head + 3), head + 3);
+    head->order = 2;
+    __free_pages(head, 2);
 }
 
 // The pages of a split block are freed one by one, and the counters know of each.
@@ -271,7 +278,8 @@ static void wake_helper(uint64_t give_from_call, bool pretends)
     helper.pretends = pretends;
 }
 
-// With all memory in the stash and the chain: calls of the shrinker until a request gives up, or -1 when it succeeds.
+// With all memory in the stash and the chain: calls of the shrinker until a request gives up, or -1 when it
+// succeeds.
 static int64_t calls_until_failure(gfp_t gfp, unsigned order)
 {
     struct page *page;
@@ -323,7 +331,8 @@ KTEST(page_alloc, reclaims_as_the_flags_allow)
     chain_free(&helper.stash);
 }
 
-// A failed request is counted, whoever asked, and NULL is all that happens. (One report a second goes to the log.)
+// A failed request is counted, whoever asked, and NULL is all that happens. (One report a second goes to the
+// log.)
 KTEST(page_alloc, failure_is_counted)
 {
     struct page_alloc_stats before = page_alloc_stats();
@@ -380,14 +389,23 @@ KTEST(page_alloc, catches_a_second_free)
     uint64_t free = zones_free_pages();
 
     for (unsigned order = 0; order <= MAX_ORDER; order++) {
-        struct page *page = alloc_pages(GFP_KERNEL, order);
-        REQUIRE(page);
-        __free_pages(page, order);
-        EXPECT_MISUSE(1, __free_pages(page, order));
-        EXPECT_MISUSE(1, free_pages(page_to_virt(page), order));
-        EXPECT_MISUSE(1, put_page(page));
+        struct page *block = alloc_pages(GFP_KERNEL, order);
+        REQUIRE(block);
+        __free_pages(block, order);
+        EXPECT_MISUSE(1, __free_pages(block, order));
+        EXPECT_MISUSE(1, free_pages(page_to_virt(block), order));
+        EXPECT_MISUSE(1, put_page(block));
         EXPECT_EQ(zones_free_pages(), free);
     }
+
+    // On its way from the last reference to the free list, when another hart frees it too.
+    struct page *page = alloc_page(GFP_KERNEL);
+    REQUIRE(page);
+    page->refcount = 0;
+    EXPECT_MISUSE(1, __free_page(page));
+    EXPECT_EQ(page->refcount, 0);
+    page->refcount = 1;
+    __free_page(page);
 
     // With the neighbour alive the page stays a block of its own, so it is found free, not inside another.
     struct page *pair = alloc_pages(GFP_KERNEL, 1);

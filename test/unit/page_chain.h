@@ -46,8 +46,8 @@ static inline void chain_free(struct page_chain *chain)
         __free_pages(page, page->order);
 }
 
-// One bit for every page frame there can be, in one largest block (4 MB hold 2^25 bits, as many as 128 GB have pages
-// of 4 KB). NULL when there is no such block.
+// One bit for every page frame there can be, in one largest block (4 MB hold 2^25 bits, as many as 128 GB
+// have pages of 4 KB). NULL when there is no such block.
 struct frame_set {
     struct page *block;
     uint64_t *words;

@@ -37,7 +37,8 @@ static inline uint64_t test_pgtable_close(struct pgtable *table)
     return count;
 }
 
-static inline void test_add_leaf_bytes(vaddr_t va unused_arg, pte_t leaf unused_arg, unsigned level, void *sum)
+static inline void test_add_leaf_bytes(vaddr_t va unused_arg, pte_t leaf unused_arg, unsigned level,
+                                       void *sum)
 {
     *(uint64_t *)sum += pt_level_size(level);
 }

@@ -47,7 +47,8 @@ KTEST(pgtable, leaves_are_as_large_as_they_can_be)
                               cases[i].limit), 0);
         EXPECT(is_mapped(&table, cases[i].va, cases[i].pa, PROT_KERNEL_RW, cases[i].level));
         EXPECT(is_mapped(&table, cases[i].va + last, cases[i].pa + last, PROT_KERNEL_RW, cases[i].level));
-        EXPECT(is_mapped(&table, cases[i].va + last / 2, cases[i].pa + last / 2, PROT_KERNEL_RW, cases[i].level));
+        EXPECT(is_mapped(&table, cases[i].va + last / 2, cases[i].pa + last / 2, PROT_KERNEL_RW,
+                         cases[i].level));
         EXPECT_EQ(test_mapped_bytes(&table, vaddr(cases[i].va)), cases[i].bytes);
         EXPECT(is_hole(&table, cases[i].va - 1));
         EXPECT(is_hole(&table, cases[i].va + cases[i].bytes));
@@ -65,7 +66,9 @@ KTEST(pgtable, ragged_range_mixes_leaf_sizes)
     struct pgtable table;
     REQUIRE(test_pgtable_open(&table));
 
-    EXPECT_EQ(pgtable_map(&table, vaddr(va), paddr(PHYS - size1 - size0), bytes, PROT_KERNEL_RO, LEAF_LEVEL_MAX), 0);
+    EXPECT_EQ(
+        pgtable_map(&table, vaddr(va), paddr(PHYS - size1 - size0), bytes, PROT_KERNEL_RO, LEAF_LEVEL_MAX),
+        0);
     EXPECT(is_mapped(&table, va, PHYS - size1 - size0, PROT_KERNEL_RO, 0));
     EXPECT(is_mapped(&table, va + size0, PHYS - size1, PROT_KERNEL_RO, 1));
     EXPECT(is_mapped(&table, size2 * 3, PHYS, PROT_KERNEL_RO, 2));
@@ -116,12 +119,14 @@ KTEST(pgtable, splitting_keeps_the_rest)
         EXPECT_EQ(pgtable_protect(&table, vaddr(size + middle), MMU_PAGE_SIZE, PROT_KERNEL_RO), 0);
         EXPECT(is_mapped(&table, size + middle, PHYS + middle, PROT_KERNEL_RO, 0));
         EXPECT(is_mapped(&table, size + middle - 1, PHYS + middle - 1, PROT_KERNEL_RW, 0));
-        EXPECT(is_mapped(&table, size + middle + MMU_PAGE_SIZE, PHYS + middle + MMU_PAGE_SIZE, PROT_KERNEL_RW, 0));
+        EXPECT(is_mapped(&table, size + middle + MMU_PAGE_SIZE, PHYS + middle + MMU_PAGE_SIZE, PROT_KERNEL_RW,
+                         0));
         EXPECT_EQ(pgtable_unmap(&table, vaddr(size + middle), MMU_PAGE_SIZE), MMU_PAGE_SIZE);
         EXPECT(is_hole(&table, size + middle));
         for (uint64_t offset = 0; offset < size; offset += max_of(MMU_PAGE_SIZE, size / 4096)) {
             struct pgtable_walk walk = pgtable_walk(&table, vaddr(size + offset));
-            if (align_down(offset, MMU_PAGE_SIZE) != middle && (walk.pa.value != PHYS + offset || !walk.mapped))
+            if (align_down(offset, MMU_PAGE_SIZE) != middle &&
+                (walk.pa.value != PHYS + offset || !walk.mapped))
                 EXPECT(is_mapped(&table, size + offset, PHYS + offset, PROT_KERNEL_RW, 0));
         }
         EXPECT_EQ(test_mapped_bytes(&table, vaddr(size)), size - MMU_PAGE_SIZE);
@@ -146,7 +151,8 @@ KTEST(pgtable, mapping_twice_is_refused)
     EXPECT_EQ(pgtable_map(&table, vaddr(far), paddr(PHYS), MMU_PAGE_SIZE, PROT_KERNEL_RX, 0), 0);
     EXPECT_EQ(pgtable_map(&table, vaddr(0), paddr(0), size1 * 8, PROT_KERNEL_RW, LEAF_LEVEL_MAX), -EEXIST);
     EXPECT_EQ(pgtable_map(&table, vaddr(far), paddr(0), MMU_PAGE_SIZE, PROT_KERNEL_RW, 0), -EEXIST);
-    EXPECT_EQ(pgtable_map(&table, vaddr(far - MMU_PAGE_SIZE), paddr(0), MMU_PAGE_SIZE * 3, PROT_KERNEL_RW, 0), -EEXIST);
+    EXPECT_EQ(pgtable_map(&table, vaddr(far - MMU_PAGE_SIZE), paddr(0), MMU_PAGE_SIZE * 3, PROT_KERNEL_RW, 0),
+              -EEXIST);
     EXPECT_EQ(test_mapped_bytes(&table, vaddr(0)), MMU_PAGE_SIZE);
     EXPECT(is_mapped(&table, far, PHYS, PROT_KERNEL_RX, 0));
     EXPECT_EQ(pgtable_map(&table, vaddr(0), paddr(0), size1 * 7, PROT_KERNEL_RW, LEAF_LEVEL_MAX), 0);
@@ -158,7 +164,8 @@ KTEST(pgtable, mapping_twice_is_refused)
 // Without a table nothing of the range is mapped, unmapped or protected, at whatever table it fails.
 KTEST(pgtable, nothing_changes_without_a_table)
 {
-    const uint64_t size1 = pt_level_size(1), size2 = pt_level_size(2), va = size2 * 2 - size1 * 3 - MMU_PAGE_SIZE;
+    const uint64_t size1 = pt_level_size(1), size2 = pt_level_size(2),
+                   va = size2 * 2 - size1 * 3 - MMU_PAGE_SIZE;
     const uint64_t bytes = size1 * 6;
     struct pgtable table;
     bool has_failed = true;
@@ -166,7 +173,8 @@ KTEST(pgtable, nothing_changes_without_a_table)
 
     for (uint64_t step = 0; has_failed; step++) {
         fault_plan_start(FAULT_BIT(FAULT_TABLE), step, UINT64_MAX);
-        int error = pgtable_map(&table, vaddr(va), paddr(PHYS + MMU_PAGE_SIZE), bytes, PROT_KERNEL_RW, LEAF_LEVEL_MAX);
+        int error = pgtable_map(&table, vaddr(va), paddr(PHYS + MMU_PAGE_SIZE), bytes, PROT_KERNEL_RW,
+                                LEAF_LEVEL_MAX);
         has_failed = fault_plan_stop();
         EXPECT_EQ(error, has_failed ? -ENOMEM : 0);
         EXPECT_EQ(test_mapped_bytes(&table, vaddr(va)), has_failed ? 0 : bytes);
@@ -202,7 +210,8 @@ static bool fail_unless_it_may_sleep(enum fault_site site, gfp_t gfp)
     return site == FAULT_TABLE && !gfp_may_sleep(gfp);
 }
 
-// When no table is to be had at once, the operation waits for each one and then succeeds, with none left over.
+// When no table is to be had at once, the operation waits for each one and then succeeds, with none left
+// over.
 KTEST(pgtable, waits_for_tables)
 {
     const uint64_t size1 = pt_level_size(1), size2 = pt_level_size(2);
@@ -210,7 +219,9 @@ KTEST(pgtable, waits_for_tables)
     REQUIRE(test_pgtable_open(&table));
 
     mm_fault_hook = fail_unless_it_may_sleep;
-    EXPECT_EQ(pgtable_map(&table, vaddr(size2 - size1 * 2 - MMU_PAGE_SIZE), paddr(PHYS), size1 * 4, PROT_KERNEL_RW, 0), 0);
+    EXPECT_EQ(pgtable_map(&table, vaddr(size2 - size1 * 2 - MMU_PAGE_SIZE), paddr(PHYS), size1 * 4,
+                          PROT_KERNEL_RW, 0),
+              0);
     EXPECT_EQ(pgtable_map(&table, vaddr(size2 * 4), paddr(PHYS), size2, PROT_KERNEL_RW, LEAF_LEVEL_MAX), 0);
     EXPECT_EQ(pgtable_protect(&table, vaddr(size2 * 4 + MMU_PAGE_SIZE), size1 * 3, PROT_KERNEL_RO), 0);
     EXPECT_EQ(pgtable_unmap(&table, vaddr(size2 * 5 - MMU_PAGE_SIZE * 2), MMU_PAGE_SIZE), MMU_PAGE_SIZE);
@@ -219,17 +230,29 @@ KTEST(pgtable, waits_for_tables)
     test_pgtable_close(&table);
 }
 
-// The last granule, 2 MB and 1 GB of the address space are like any others; what wraps, is not canonical, is not
-// aligned, is empty or cannot be named by an entry is refused.
+// The last granule, 2 MB and 1 GB of the address space are like any others; what wraps, is not canonical, is
+// not aligned, is empty or cannot be named by an entry is refused.
 KTEST(pgtable, ends_of_the_address_space)
 {
     const uint64_t granule = MMU_PAGE_SIZE;
     const struct { uint64_t va, pa, bytes; } refused[] = {
-        { 0, 0, 0 }, { granule, 0, granule / 2 }, { granule / 2, 0, granule }, { 0, granule / 2, granule },
-        { 1, 0, granule }, { 0, 1, granule }, { 0, 0, granule + 1 }, { -granule, 0, granule * 2 },
-        { 0, 0, -granule }, { granule, 0, -granule }, { HALF - granule, 0, granule * 2 }, { HALF, 0, granule },
-        { 0, 0, HALF + granule }, { -HALF - granule, 0, granule }, { -HALF - granule, 0, granule * 2 },
-        { HALF - granule, 0, -HALF - HALF + granule * 2 }, { 0, -granule, granule * 2 },
+        { 0, 0, 0 },
+        { granule, 0, granule / 2 },
+        { granule / 2, 0, granule },
+        { 0, granule / 2, granule },
+        { 1, 0, granule },
+        { 0, 1, granule },
+        { 0, 0, granule + 1 },
+        { -granule, 0, granule * 2 },
+        { 0, 0, -granule },
+        { granule, 0, -granule },
+        { HALF - granule, 0, granule * 2 },
+        { HALF, 0, granule },
+        { 0, 0, HALF + granule },
+        { -HALF - granule, 0, granule },
+        { -HALF - granule, 0, granule * 2 },
+        { HALF - granule, 0, -HALF - HALF + granule * 2 },
+        { 0, -granule, granule * 2 },
         { granule, 0, 1UL << 63 },
     };
     struct pgtable table;
@@ -249,18 +272,21 @@ KTEST(pgtable, ends_of_the_address_space)
             break;          // 2^18 granules four times over show nothing that 2^9 do not
     }
     for (unsigned i = 0; i < array_count(refused); i++) {
-        EXPECT_EQ(pgtable_map(&table, vaddr(refused[i].va), paddr(refused[i].pa), refused[i].bytes, PROT_KERNEL_RW, 0),
+        EXPECT_EQ(pgtable_map(&table, vaddr(refused[i].va), paddr(refused[i].pa), refused[i].bytes,
+                              PROT_KERNEL_RW, 0),
                   -EINVAL);
         if (refused[i].pa == 0) {
             EXPECT_EQ(pgtable_unmap(&table, vaddr(refused[i].va), refused[i].bytes), -EINVAL);
-            EXPECT_EQ(pgtable_protect(&table, vaddr(refused[i].va), refused[i].bytes, PROT_KERNEL_RW), -EINVAL);
+            EXPECT_EQ(pgtable_protect(&table, vaddr(refused[i].va), refused[i].bytes, PROT_KERNEL_RW),
+                      -EINVAL);
         }
     }
     for (unsigned bit = 32; bit < 64; bit++) {
         // The first granule may be the last that fits.
         bool fits = arch_pte_paddr(arch_pte_leaf(paddr(1UL << bit), PROT_KERNEL_RW, 0)).value == 1UL << bit;
-        EXPECT_EQ(pgtable_map(&table, vaddr(0), paddr((1UL << bit) - granule), granule * 2, PROT_KERNEL_RW, 0),
-                  fits ? 0 : -EINVAL);
+        EXPECT_EQ(
+            pgtable_map(&table, vaddr(0), paddr((1UL << bit) - granule), granule * 2, PROT_KERNEL_RW, 0),
+            fits ? 0 : -EINVAL);
         EXPECT_EQ(pgtable_unmap(&table, vaddr(0), granule * 2), fits ? (int64_t)granule * 2 : 0);
     }
     EXPECT_EQ(test_mapped_bytes(&table, vaddr(0)) + test_mapped_bytes(&table, vaddr(-HALF)), 0);
@@ -273,14 +299,17 @@ KTEST(pgtable, half_of_the_address_space)
     struct pgtable table;
     REQUIRE(test_pgtable_open(&table));
 
-    EXPECT_EQ(pgtable_map(&table, vaddr(-HALF), paddr(0), min_of(HALF, GB(256)), PROT_KERNEL_RW, LEAF_LEVEL_MAX), 0);
+    EXPECT_EQ(
+        pgtable_map(&table, vaddr(-HALF), paddr(0), min_of(HALF, GB(256)), PROT_KERNEL_RW, LEAF_LEVEL_MAX),
+        0);
     EXPECT_EQ(test_mapped_bytes(&table, vaddr(-HALF)), min_of(HALF, GB(256)));
     EXPECT_EQ(pgtable_unmap(&table, vaddr(-HALF), HALF), (int64_t)min_of(HALF, GB(256)));
     EXPECT_EQ(pgtable_unmap(&table, vaddr(0), HALF), 0);
     test_pgtable_close(&table);
 }
 
-// The same ranges mapped again and again need no further table, and large leaves give way to a table that stands there.
+// The same ranges mapped again and again need no further table, and large leaves give way to a table that
+// stands there.
 KTEST(pgtable, emptied_tables_are_used_again)
 {
     const uint64_t size1 = pt_level_size(1), size2 = pt_level_size(2);
@@ -289,7 +318,8 @@ KTEST(pgtable, emptied_tables_are_used_again)
     REQUIRE(test_pgtable_open(&table));
 
     for (unsigned round = 0; round < 5; round++) {
-        EXPECT_EQ(pgtable_map(&table, vaddr(size2), paddr(PHYS), size1 * 2 + MMU_PAGE_SIZE, PROT_KERNEL_RW, 0), 0);
+        EXPECT_EQ(
+            pgtable_map(&table, vaddr(size2), paddr(PHYS), size1 * 2 + MMU_PAGE_SIZE, PROT_KERNEL_RW, 0), 0);
         EXPECT(round == 0 || tables == table.table_count);
         tables = table.table_count;
         EXPECT_EQ(pgtable_unmap(&table, vaddr(size2), size1 * 3), (int64_t)(size1 * 2 + MMU_PAGE_SIZE));
@@ -343,7 +373,8 @@ KTEST(pgtable, agrees_with_a_model)
     for (unsigned i = 0; i < MODEL_GRANULES; i++)
         model[i].prot = 0;
     for (unsigned step = 0; step < ktest_rounds(4000, 150) && agrees; step++) {
-        uint64_t first = ktest_random_below(MODEL_GRANULES), count = ktest_random_below(MODEL_GRANULES - first) + 1;
+        uint64_t first = ktest_random_below(MODEL_GRANULES),
+                 count = ktest_random_below(MODEL_GRANULES - first) + 1;
         unsigned prot = rights[ktest_random_below(array_count(rights))];
         count = ktest_random_below(2) ? min_of(count, 40UL) : count;
         vaddr_t va = vaddr(MODEL_BASE + first * MMU_PAGE_SIZE);
@@ -391,7 +422,8 @@ static void note_visit(vaddr_t va, pte_t leaf unused_arg, unsigned level, void *
     visit->leaves++;
 }
 
-// Every leaf that a range touches is visited once, in order, and no other; a table that neighbours share, once.
+// Every leaf that a range touches is visited once, in order, and no other; a table that neighbours share,
+// once.
 KTEST(pgtable, visits_leaves_in_order)
 {
     const uint64_t size1 = pt_level_size(1), base = pt_level_size(2);
@@ -399,12 +431,14 @@ KTEST(pgtable, visits_leaves_in_order)
     struct visit visit = { .in_order = true };
     REQUIRE(test_pgtable_open(&table));
 
-    EXPECT_EQ(pgtable_map(&table, vaddr(base), paddr(PHYS), size1 * 3 + MMU_PAGE_SIZE * 5, PROT_KERNEL_RW, 1), 0);
+    EXPECT_EQ(pgtable_map(&table, vaddr(base), paddr(PHYS), size1 * 3 + MMU_PAGE_SIZE * 5, PROT_KERNEL_RW, 1),
+              0);
     pgtable_for_each_leaf(&table, vaddr(base), base, note_visit, &visit);
     EXPECT_EQ(visit.leaves, 8);
     EXPECT(visit.in_order);
     visit = (struct visit){ .in_order = true };
-    pgtable_for_each_leaf(&table, vaddr(base + size1 + MMU_PAGE_SIZE), size1 * 2 + MMU_PAGE_SIZE, note_visit, &visit);
+    pgtable_for_each_leaf(&table, vaddr(base + size1 + MMU_PAGE_SIZE), size1 * 2 + MMU_PAGE_SIZE, note_visit,
+                          &visit);
     EXPECT_EQ(visit.leaves, 4);        // two large leaves in part, two small ones
     EXPECT(visit.in_order);
     EXPECT_EQ(visit.last_va, base + size1 * 3 + MMU_PAGE_SIZE * 2 - 1);

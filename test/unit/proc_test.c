@@ -167,8 +167,9 @@ static bool slabinfo_row(const char *name, char *words[MAX_WORDS])
 
     EXPECT_STREQ(next_line(&output), "slabinfo - version: 2.1");
     EXPECT_STREQ(next_line(&output),
-                 "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> : tunables <limit> "
-                 "<batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>");
+                 "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> "
+                 ": tunables <limit> <batchcount> <sharedfactor> "
+                 ": slabdata <active_slabs> <num_slabs> <sharedavail>");
     for (char *line; (line = next_line(&output)) != NULL;) {
         if (!EXPECT_EQ(split(line, row), FIELDS))
             return false;

@@ -39,7 +39,8 @@ static bool is_marked(const char *area, uint64_t bytes, uint64_t tag)
     return true;
 }
 
-// What is written by the area's address is found in its pages by theirs, page by page, at areas of many sizes.
+// What is written by the area's address is found in its pages by theirs, page by page, at areas of many
+// sizes.
 KTEST(vmalloc, area_shows_its_pages)
 {
     for (uint64_t pages = 1; pages <= 40; pages += pages / 4 + 1) {
@@ -55,7 +56,8 @@ KTEST(vmalloc, area_shows_its_pages)
             if (!EXPECT(page != NULL && page->type == PAGE_VMALLOC))
                 break;
             for (uint64_t inside = 0; inside < PAGE_SIZE; inside += MMU_PAGE_SIZE)
-                shows &= *(uint64_t *)(void *)((char *)page_to_virt(page) + inside) == (pages ^ (offset + inside));
+                shows &= *(uint64_t *)(void *)((char *)page_to_virt(page) + inside) ==
+                         (pages ^ (offset + inside));
         }
         EXPECT(shows);
         EXPECT_EQ(check_vmalloc(), 0);
@@ -63,7 +65,8 @@ KTEST(vmalloc, area_shows_its_pages)
     }
 }
 
-// The granule behind an area faults, and so does the one before it: whatever lies there has a guard of its own.
+// The granule behind an area faults, and so does the one before it: whatever lies there has a guard of its
+// own.
 KTEST(vmalloc, overrun_hits_the_guard)
 {
     char *areas[4];
@@ -80,8 +83,8 @@ KTEST(vmalloc, overrun_hits_the_guard)
         vfree(areas[i]);
 }
 
-// After vfree every single granule of the area faults, to its last one: the translations are gone, and so are the TLB's
-// copies, of which every granule had one.
+// After vfree every single granule of the area faults, to its last one: the translations are gone, and so are
+// the TLB's copies, of which every granule had one.
 KTEST(vmalloc, every_granule_faults_after_vfree)
 {
     for (uint64_t pages = 1; pages <= 33; pages = pages * 2 + (pages & 1)) {
@@ -96,7 +99,8 @@ KTEST(vmalloc, every_granule_faults_after_vfree)
     }
 }
 
-// An address that was freed and is used again shows the new area's pages, although faults at it have been seen meanwhile.
+// An address that was freed and is used again shows the new area's pages, although faults at it have been
+// seen meanwhile.
 KTEST(vmalloc, reused_addresses_show_the_new_pages)
 {
     struct page_chain chain = { 0 };
@@ -140,11 +144,12 @@ KTEST(vmalloc, vzalloc_is_zero)
     }
 }
 
-// Sizes that are 0, wrap, or exceed memory or the space; NULL; a second free, a middle, an end, a stranger, another
-// kind of area: each is reported once and changes nothing.
+// Sizes that are 0, wrap, or exceed memory or the space; NULL; a second free, a middle, an end, a stranger,
+// another kind of area: each is reported once and changes nothing.
 KTEST(vmalloc, bad_calls_are_reported)
 {
-    static const size_t sizes[] = { 0, SIZE_MAX, 1UL << 63, ARCH_VMALLOC_END - ARCH_VMALLOC_BASE + 1, 1UL << 36 };
+    static const size_t sizes[] = { 0, SIZE_MAX, 1UL << 63, ARCH_VMALLOC_END - ARCH_VMALLOC_BASE + 1,
+                                    1UL << 36 };
     char on_stack[16], *area = vmalloc(PAGE_SIZE * 3), *object = kmalloc(64, GFP_KERNEL);
     struct page *page = alloc_page(GFP_KERNEL);
     REQUIRE(area && object && page);
@@ -159,9 +164,19 @@ KTEST(vmalloc, bad_calls_are_reported)
     EXPECT_MISUSE(1, EXPECT_NULL(vmalloc((zones_managed_pages() << PAGE_SHIFT) + 1)));
     EXPECT_MISUSE(0, (vfree(NULL), vunmap(NULL), iounmap(NULL)));
     mark(area, PAGE_SIZE * 3, 5);
-    char *const strangers[] = { area + PAGE_SIZE, area + MMU_PAGE_SIZE, area + 8, area - MMU_PAGE_SIZE,
-                                area + PAGE_SIZE * 3, object, on_stack, (char *)8, (char *)-8UL, mapped,
-                                (char *)(uintptr_t)device, (char *)(ARCH_VMALLOC_END - MMU_PAGE_SIZE), (char *)ARCH_VMALLOC_END };
+    char *const strangers[] = { area + PAGE_SIZE,
+                                area + MMU_PAGE_SIZE,
+                                area + 8,
+                                area - MMU_PAGE_SIZE,
+                                area + PAGE_SIZE * 3,
+                                object,
+                                on_stack,
+                                (char *)8,
+                                (char *)-8UL,
+                                mapped,
+                                (char *)(uintptr_t)device,
+                                (char *)(ARCH_VMALLOC_END - MMU_PAGE_SIZE),
+                                (char *)ARCH_VMALLOC_END };
     for (unsigned i = 0; i < array_count(strangers); i++)
         EXPECT_MISUSE(1, vfree(strangers[i]));
     EXPECT_MISUSE(3, (vunmap(area), vunmap(mapped + 8), vunmap((void *)(uintptr_t)device)));
@@ -179,7 +194,8 @@ KTEST(vmalloc, bad_calls_are_reported)
     __free_page(page);
 }
 
-// vmap shows the caller's pages side by side, in any order; one page at two addresses is one memory; nothing is freed.
+// vmap shows the caller's pages side by side, in any order; one page at two addresses is one memory; nothing
+// is freed.
 KTEST(vmalloc, vmap_shows_the_callers_pages)
 {
     struct page *pages[6];
@@ -231,11 +247,13 @@ KTEST(vmalloc, vmap_keeps_its_rights)
     __free_page(pages[0]);
 }
 
-// ioremap's result points at that very byte, whatever its alignment, also across granules; nonsense is refused.
+// ioremap's result points at that very byte, whatever its alignment, also across granules; nonsense is
+// refused.
 KTEST(vmalloc, ioremap_points_at_the_byte)
 {
     static const struct { uint64_t offset, size; } parts[] = {
-        { 0, 1 }, { 0, MMU_PAGE_SIZE }, { 4, 4 }, { MMU_PAGE_SIZE - 1, 2 }, { 0x123, MMU_PAGE_SIZE * 2 }, { 8, 0x1ff8 },
+        { 0, 1 },      { 0, MMU_PAGE_SIZE }, { 4, 4 }, { MMU_PAGE_SIZE - 1, 2 }, { 0x123, MMU_PAGE_SIZE * 2 },
+        { 8, 0x1ff8 },
     };
     struct page *block = alloc_pages(GFP_KERNEL, 2);
     REQUIRE(block);
@@ -317,27 +335,95 @@ KTEST(vmalloc, fails_cleanly_at_every_step)
         __free_page(pages[i]);
 }
 
-// With no address left vmalloc fails cleanly though there is memory; with one range given back it works.
-KTEST(vmalloc, out_of_addresses)
+// Takes all addresses there are, in ranges as large as can be had; returns how many ranges.
+static unsigned take_all_addresses(uint64_t *taken, unsigned limit)
 {
-    static uint64_t taken[256];
     unsigned count = 0;
 
-    for (uint64_t bytes = 1UL << 40; bytes >= MMU_PAGE_SIZE && count < array_count(taken); bytes /= 2)
-        while (count < array_count(taken) &&
-               vmem_alloc(&vmalloc_arena, bytes, 1, 0, GFP_KERNEL, &taken[count]) == 0)
+    for (uint64_t bytes = 1UL << 40; bytes >= MMU_PAGE_SIZE; bytes /= 2)
+        while (count < limit && vmem_alloc(&vmalloc_arena, bytes, 1, 0, GFP_KERNEL, &taken[count]) == 0)
             count++;
     EXPECT_EQ(vmalloc_arena.free_bytes, 0);
-    EXPECT_NULL(vmalloc(1));
-    EXPECT_NULL((void *)(uintptr_t)ioremap(paddr(0x10000000), 4));
+    return count;
+}
+
+static void give_addresses_back(const uint64_t *taken, unsigned count)
+{
     while (count > 0)
         EXPECT_NE(vmem_free(&vmalloc_arena, taken[--count]), 0);
+}
+
+static uint64_t taken_addresses[256];
+
+// With no address left vmalloc fails cleanly though there is memory; with the ranges given back it works.
+KTEST(vmalloc, out_of_addresses)
+{
+    unsigned count = take_all_addresses(taken_addresses, array_count(taken_addresses));
+
+    EXPECT_NULL(vmalloc(1));
+    EXPECT_NULL((void *)(uintptr_t)ioremap(paddr(0x10000000), 4));
+    give_addresses_back(taken_addresses, count);
     void *area = vmalloc(1);
     EXPECT_NOT_NULL(area);
     vfree(area);
 }
 
-// As much as there is memory cannot be had, since some of it is taken; trying loses nothing, and less can be had then.
+#define FAR_BYTES MB(8)        // of addresses where no table was ever made
+#define FAR_AREA_BYTES MB(6)
+
+static void count_leaf(vaddr_t va unused_arg, pte_t leaf unused_arg, unsigned level unused_arg, void *count)
+{
+    ++*(uint64_t *)count;
+}
+
+static uint64_t mapped_leaves(void)
+{
+    uint64_t count = 0;
+
+    pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_VMALLOC_BASE), ARCH_VMALLOC_END - ARCH_VMALLOC_BASE,
+                          count_leaf, &count);
+    return count;
+}
+
+// An area of scattered pages reaches over several tables. With one table more at each try, until there are
+// enough, what was mapped on the way is unmapped again.
+KTEST(vmalloc, fails_cleanly_half_mapped)
+{
+    static struct page *pages[FAR_AREA_BYTES >> PAGE_SHIFT];
+    struct page_chain held = { 0 }, scattered = { 0 };
+    uint64_t far, leaves = mapped_leaves();
+    bool has_failed = true;
+
+    for (unsigned i = 0; i < 100; i++)
+        chain_fill(i % 2 == 0 ? &held : &scattered, GFP_KERNEL, 0, 1);
+    REQUIRE(held.first);
+    for (unsigned i = 0; i < array_count(pages); i++)
+        pages[i] = held.first;
+    chain_free(&scattered);
+    unsigned count = take_all_addresses(taken_addresses, array_count(taken_addresses));
+    // Of the largest range all but its last part is taken again.
+    uint64_t largest = vmem_free(&vmalloc_arena, taken_addresses[0]);
+    EXPECT_EQ(vmem_alloc(&vmalloc_arena, largest - FAR_BYTES, 1, 0, GFP_KERNEL, &far), 0);
+
+    for (unsigned round = 0; has_failed; round++) {
+        fault_plan_start(FAULT_BIT(FAULT_TABLE), 1, UINT64_MAX);
+        void *area = round % 2 == 0 ? vmalloc(FAR_AREA_BYTES) :
+                                      vmap(pages, array_count(pages), PROT_KERNEL_RW);
+        has_failed = fault_plan_stop();
+        EXPECT_EQ(area == NULL, has_failed);
+        if (round % 2 == 0)
+            vfree(area);
+        else
+            vunmap(area);
+        EXPECT_EQ(mapped_leaves(), leaves);
+    }
+    EXPECT_NE(vmem_free(&vmalloc_arena, far), 0);
+    give_addresses_back(taken_addresses + 1, count - 1);
+    chain_free(&held);
+}
+
+// As much as there is memory cannot be had, since some of it is taken; trying loses nothing, and less can be
+// had then.
 KTEST(vmalloc, out_of_pages)
 {
     uint64_t free_before = zones_free_pages();
@@ -366,7 +452,8 @@ KTEST(vmalloc, random_areas_keep_their_contents)
     memset(live, 0, sizeof(live));
     for (unsigned step = 0; step < ktest_rounds(1200, 150) + array_count(live); step++) {
         bool is_over = step >= ktest_rounds(1200, 150);
-        struct live_area *area = &live[is_over ? step % array_count(live) : ktest_random_below(array_count(live))];
+        struct live_area *area =
+            &live[is_over ? step % array_count(live) : ktest_random_below(array_count(live))];
         if (area->start != NULL) {
             intact &= is_marked(area->start, area->bytes, (uintptr_t)area->start);
             vfree(area->start);
@@ -428,7 +515,8 @@ static void churn_on_hart(unsigned index, void *argument)
 
     for (unsigned step = 0; step < ktest_rounds(600, 100) + array_count(live); step++) {
         bool is_over = step >= ktest_rounds(600, 100);
-        struct live_area *area = &live[is_over ? step % array_count(live) : random_below(&random, array_count(live))];
+        struct live_area *area =
+            &live[is_over ? step % array_count(live) : random_below(&random, array_count(live))];
         if (area->start != NULL) {
             wrong += !is_marked(area->start, area->bytes, index);
             vfree(area->start);

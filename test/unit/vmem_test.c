@@ -20,7 +20,8 @@ static bool is_consistent(void)
     return false;
 }
 
-// Ranges are aligned with their phase, inside the arena and apart; all given back, the arena is one segment again.
+// Ranges are aligned with their phase, inside the arena and apart; all given back, the arena is one segment
+// again.
 KTEST(vmem, ranges_are_aligned_and_apart)
 {
     static struct { uint64_t start, size; } ranges[200];
@@ -29,7 +30,9 @@ KTEST(vmem, ranges_are_aligned_and_apart)
 
     for (; got < array_count(ranges); got++) {
         uint64_t bytes = ktest_random_below(0x9000) + 1, alignment = 0x200UL << ktest_random_below(10);
-        uint64_t phase = ktest_random_below(2) ? ktest_random_below(max_of(alignment / 0x1000, 1UL)) * 0x1000 : 0;
+        uint64_t phase = ktest_random_below(2) ?
+                             ktest_random_below(max_of(alignment / 0x1000, 1UL)) * 0x1000 :
+                             0;
         if (vmem_alloc(&arena, bytes, alignment, phase, GFP_KERNEL, &ranges[got].start) != 0)
             break;
         ranges[got].size = align_up(bytes, 0x1000);
@@ -58,7 +61,8 @@ KTEST(vmem, ranges_are_aligned_and_apart)
     EXPECT_EQ(vmem_destroy(&arena), 0);
 }
 
-// Alignments from 1 to 2^63, sizes from 1 to 2^64 - 1: each is served where it can be, and fails cleanly where not.
+// Alignments from 1 to 2^63, sizes from 1 to 2^64 - 1: each is served where it can be, and fails cleanly
+// where not.
 KTEST(vmem, every_alignment_and_size)
 {
     uint64_t base = 1UL << 40, size = 1UL << 36, start;
@@ -97,7 +101,8 @@ KTEST(vmem, bad_arguments)
     REQUIRE(vmem_init(&arena, "test", 0x10000, 0x10000, 0x1000) == 0);
 
     for (unsigned i = 0; i < array_count(bad); i++)
-        EXPECT_EQ(vmem_alloc(&arena, bad[i].size, bad[i].alignment, bad[i].phase, GFP_KERNEL, &start), -EINVAL);
+        EXPECT_EQ(vmem_alloc(&arena, bad[i].size, bad[i].alignment, bad[i].phase, GFP_KERNEL, &start),
+                  -EINVAL);
     EXPECT_EQ(start, 77);
     EXPECT_EQ(vmem_free(&arena, 0x10000), 0);
     EXPECT_EQ(vmem_free(&arena, 0), 0);
@@ -158,7 +163,8 @@ KTEST(vmem, free_neighbours_merge)
     EXPECT_EQ(vmem_destroy(&arena), 0);
 }
 
-// A range that fits only in one segment is found, also where alignment makes it a matter of that segment's place.
+// A range that fits only in one segment is found, also where alignment makes it a matter of that segment's
+// place.
 KTEST(vmem, finds_the_only_fit)
 {
     uint64_t start, other;
@@ -243,11 +249,13 @@ static uint64_t model_segments(void)
     uint64_t segments = 0;
 
     for (uint64_t unit = 0; unit < MODEL_UNITS; unit++)
-        segments += unit_taken[unit] == 1 || (unit_taken[unit] == 0 && (unit == 0 || unit_taken[unit - 1] != 0));
+        segments += unit_taken[unit] == 1 ||
+                    (unit_taken[unit] == 0 && (unit == 0 || unit_taken[unit - 1] != 0));
     return segments;
 }
 
-// Any sequence of allocations and frees gives what a map of units allows: a range is had exactly when there is room.
+// Any sequence of allocations and frees gives what a map of units allows: a range is had exactly when there
+// is room.
 KTEST(vmem, agrees_with_a_model)
 {
     const uint64_t base_unit = 3;
@@ -261,13 +269,15 @@ KTEST(vmem, agrees_with_a_model)
         if (step % 300 == 0)
             limit = ktest_random_below(MODEL_LIVE);
         if (count <= limit && count < MODEL_LIVE) {
-            uint64_t size = 1 + ktest_random_below(1UL << ktest_random_below(7)), alignment = 1, phase = 0, start;
+            uint64_t size = 1 + ktest_random_below(1UL << ktest_random_below(7)), alignment = 1, phase = 0,
+                     start;
             if (ktest_random_below(3) == 0) {
                 alignment = 1UL << ktest_random_below(9);
                 phase = ktest_random_below(alignment);
             }
             bool has_room = model_has_room(base_unit, size, alignment, phase);
-            int error = vmem_alloc(&arena, size * 0x1000, alignment * 0x1000, phase * 0x1000, GFP_KERNEL, &start);
+            int error = vmem_alloc(&arena, size * 0x1000, alignment * 0x1000, phase * 0x1000, GFP_KERNEL,
+                                   &start);
             agrees = error == (has_room ? 0 : -ENOSPC);
             if (error != 0)
                 continue;
@@ -302,7 +312,8 @@ struct vmem_churn {
 };
 
 // Returns how many units were not `from`'s.
-static uint64_t change_owner(struct vmem_churn *churn, uint64_t start, uint64_t units, uint32_t from, uint32_t to)
+static uint64_t change_owner(struct vmem_churn *churn, uint64_t start, uint64_t units, uint32_t from,
+                             uint32_t to)
 {
     uint64_t wrong = 0;
 
@@ -327,7 +338,8 @@ static void churn_on_hart(unsigned index, void *argument)
             held[k].units = 0;
         } else if (step < steps) {
             uint64_t units = 1 + random_below(&random, 30);
-            if (vmem_alloc(&arena, units, 1UL << random_below(&random, 4), 0, GFP_KERNEL, &held[k].start) == 0) {
+            uint64_t alignment = 1UL << random_below(&random, 4);
+            if (vmem_alloc(&arena, units, alignment, 0, GFP_KERNEL, &held[k].start) == 0) {
                 held[k].units = units;
                 wrong += change_owner(churn, held[k].start, units, 0, index + 1);
             }

@@ -59,7 +59,8 @@ KTEST(zone, reserved_memory_is_never_handed_out)
     }
 }
 
-// min^2 is 16 times RAM (both in KB) within rounding, split by the zones' shares; low and high stand in proportion.
+// min^2 is 16 times RAM (both in KB) within rounding, split by the zones' shares; low and high stand in
+// proportion.
 KTEST(zone, watermarks_follow_the_rule)
 {
     uint64_t ram_kb = ledger_take().total << PAGE_SHIFT >> 10, reserve_kb = 0, low = 128, high = KB(256);
@@ -114,7 +115,8 @@ KTEST(zone, dma32_never_comes_from_normal)
     chain_free(&chain);
 }
 
-// A request without wishes is served from the highest zone first, and from the lower one when that is down to its min.
+// A request without wishes is served from the highest zone first, and from the lower one when that is down to
+// its min.
 KTEST(zone, falls_back_to_lower_zones)
 {
     struct page_chain chain = { 0 };

@@ -1,8 +1,8 @@
 // Validators: each walks one whole structure and says what is wrong. For tests, and for a kernel that is in doubt.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Nobody else may use the structure meanwhile. Each returns the number of defects, having reported every one of them
-// (the first 10) with klog.
+// Nobody else may use the structure meanwhile. Each returns the number of defects, having reported every one
+// of them (the first 10) with klog.
 #pragma once
 
 #include <base/compiler.h>

@@ -1,14 +1,14 @@
 // kmalloc: memory by size, physically contiguous, in the direct map.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Size classes (bytes): 8 16 32 64 96 128 192 256 512 ... KMALLOC_MAX_CACHE_BYTES, each a slab cache "kmalloc-N", with
-// twins "dma-kmalloc-N" for GFP_DMA; larger requests are blocks of pages. The largest class is 8192, or half a page where
-// that is more (32768 at 64 KB pages): a request above half a page takes a page of its own whoever serves it, but one
-// of 9 KB would waste most of a 64 KB page.
+// Size classes (bytes): 8 16 32 64 96 128 192 256 512 ... KMALLOC_MAX_CACHE_BYTES, each a slab cache
+// "kmalloc-N", with twins "dma-kmalloc-N" for GFP_DMA; larger requests are blocks of pages. The largest class
+// is 8192, or half a page where that is more (32768 at 64 KB pages): a request above half a page takes a page
+// of its own whoever serves it, but one of 9 KB would waste most of a 64 KB page.
 //
-// Alignment: at least 8, and a power of two is aligned to itself (up to the page).
-// Context: as the gfp flags say; kfree anywhere. NULL is returned when there is no memory, when a product overflows, and
-// for more than the largest block (reported). Size 0 gives ZERO_SIZE_PTR, which kfree accepts and nobody may touch.
+// Alignment: at least 8, and a power of two is aligned to itself (up to the page). Context: as the gfp flags
+// say; kfree anywhere. NULL is returned when there is no memory, when a product overflows, and for more than
+// the largest block (reported). Size 0 gives ZERO_SIZE_PTR, which kfree accepts and nobody may touch.
 #pragma once
 
 #include <base/bits.h>
@@ -25,11 +25,18 @@ extern struct kmem_cache *kmalloc_caches[2][KMALLOC_CLASSES];
 
 void kmalloc_init(void);
 
-// The class of a size (1 .. KMALLOC_MAX_CACHE_BYTES), cheap when the size is a constant; and the bytes of a class.
+// The class of a size (1 .. KMALLOC_MAX_CACHE_BYTES), cheap when the size is a constant; and the bytes of a
+// class.
 static always_inline unsigned kmalloc_class(size_t size)
 {
-    return size <= 8 ? 0 : size <= 16 ? 1 : size <= 32 ? 2 : size <= 64 ? 3 : size <= 96 ? 4 : size <= 128 ? 5 :
-           size <= 192 ? 6 : highest_bit(size - 1);
+    return size <= 8   ? 0 :
+           size <= 16  ? 1 :
+           size <= 32  ? 2 :
+           size <= 64  ? 3 :
+           size <= 96  ? 4 :
+           size <= 128 ? 5 :
+           size <= 192 ? 6 :
+                         highest_bit(size - 1);
 }
 
 static inline size_t kmalloc_class_bytes(unsigned class)
@@ -57,9 +64,9 @@ static always_inline must_check void *kzalloc(size_t size, gfp_t gfp)
 must_check void *kmalloc_array(size_t count, size_t size, gfp_t gfp);
 must_check void *kcalloc(size_t count, size_t size, gfp_t gfp);
 
-// As C's realloc: keeps the first min(old, new) bytes; NULL leaves the old block as it is. What still fits stays where it
-// is. New size 0 frees and gives ZERO_SIZE_PTR. Bytes past the old request are zero with __GFP_ZERO if the block always
-// had that flag. A pointer that is no kmalloc object in use is reported: NULL.
+// As C's realloc: keeps the first min(old, new) bytes; NULL leaves the old block as it is. What still fits
+// stays where it is. New size 0 frees and gives ZERO_SIZE_PTR. Bytes past the old request are zero with
+// __GFP_ZERO if the block always had that flag. A pointer that is no kmalloc object in use is reported: NULL.
 must_check void *krealloc(const void *object, size_t size, gfp_t gfp);
 
 // A copy of the text, or NULL (also for text NULL).
@@ -68,7 +75,8 @@ must_check char *kstrdup(const char *text, gfp_t gfp);
 // NULL and ZERO_SIZE_PTR are ignored. A pointer that is no kmalloc object in use is reported and ignored.
 void kfree(const void *object);
 
-// Bytes that may be used behind the pointer, at least the size asked for; 0 for NULL, ZERO_SIZE_PTR and strangers.
+// Bytes that may be used behind the pointer, at least the size asked for; 0 for NULL, ZERO_SIZE_PTR and
+// strangers.
 size_t ksize(const void *object);
 
 // The cache that serves a size (1 .. KMALLOC_MAX_CACHE_BYTES).

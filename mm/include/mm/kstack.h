@@ -1,9 +1,9 @@
 // Kernel stacks: granules in the vmalloc space, with unmapped guards.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A stack of KERNEL_STACK_SIZE bytes starts at a multiple of twice its size, and the half below it is never mapped. So
-// the bit of that size in the stack pointer is 0 on the stack, and 1 for any overrun of less than the stack's own size:
-// the trap entry tests one bit before it pushes anything.
+// A stack of KERNEL_STACK_SIZE bytes starts at a multiple of twice its size, and the half below it is never
+// mapped. So the bit of that size in the stack pointer is 0 on the stack, and 1 for any overrun of less than
+// the stack's own size: the trap entry tests one bit before it pushes anything.
 //
 //     multiple of 2 * size            KERNEL_STACK_SIZE           multiple of 2 * size
 //     +-------------------------------+---------------------------+
@@ -19,5 +19,6 @@
 must_check void *kstack_alloc(void);
 void kstack_free(void *stack);       // not the one you are running on
 
-// For a fault at `address` with the stack pointer `sp`: whether this is an overrun of a stack, and of which one.
+// For a fault at `address` with the stack pointer `sp`: whether this is an overrun of a stack, and of which
+// one.
 bool kstack_is_overrun(vaddr_t address, void **stack);

@@ -1,8 +1,8 @@
 // memblock: which physical memory there is and which of it is taken, before the page allocator exists.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Two sorted lists of disjoint ranges, RAM and reserved, in bytes. Ranges of the same owner that touch are merged;
-// RAM ranges that overlap are united. Allocation is top-down from the highest free RAM below a limit.
+// Two sorted lists of disjoint ranges, RAM and reserved, in bytes. Ranges of the same owner that touch are
+// merged; RAM ranges that overlap are united. Allocation is top-down from the highest free RAM below a limit.
 // Used by one hart, during start-up only. Physical addresses stay below ARCH_PHYS_LIMIT.
 #pragma once
 
@@ -27,16 +27,17 @@ extern struct memblock_list memblock_ram, memblock_reserved;
 // Forgets everything (tests start afresh with it).
 void memblock_reset(void);
 
-// 0; -ERANGE when start + size wraps or ends past ARCH_PHYS_LIMIT; -ENOSPC when the list is full. Size 0 is fine.
-// Overlaps are allowed: RAM is united; the later reservation keeps what the earlier one did not hold.
+// 0; -ERANGE when start + size wraps or ends past ARCH_PHYS_LIMIT; -ENOSPC when the list is full. Size 0 is
+// fine. Overlaps are allowed: RAM is united; the later reservation keeps what the earlier one did not hold.
 int memblock_add(paddr_t start, uint64_t size_bytes);
 int memblock_reserve(paddr_t start, uint64_t size_bytes, enum page_type owner);
 
 // Makes reserved memory free again. 0 or -ENOSPC (a hole splits a range).
 int memblock_release(paddr_t start, uint64_t size_bytes);
 
-// The highest free range in RAM of that size and alignment (power of two) that ends at or below `limit`; reserved for
-// `owner` and cleared to zero through the direct map. False, with nothing changed, when there is none.
+// The highest free range in RAM of that size and alignment (power of two) that ends at or below `limit`;
+// reserved for `owner` and cleared to zero through the direct map. False, with nothing changed, when there is
+// none.
 must_check bool memblock_alloc(uint64_t size_bytes, uint64_t alignment, paddr_t limit, enum page_type owner,
                                paddr_t *result);
 

@@ -3,14 +3,15 @@
 //
 // Theory
 //
-// The memmap is an array of struct page at a constant virtual address, indexed by page frame number. The whole window
-// is backed: where there is no RAM, by one shared read-only granule of zeros, which reads as "no page". So finding the
-// struct page of any direct-map address is a shift and an add, with no bounds test.
+// The memmap is an array of struct page at a constant virtual address, indexed by page frame number. The
+// whole window is backed: where there is no RAM, by one shared read-only granule of zeros, which reads as "no
+// page". So finding the struct page of any direct-map address is a shift and an add, with no bounds test.
 //
-// Memory is owned in blocks of 2^order pages, naturally aligned. Only the head of a block says anything about it:
-// type, order, zone and count. Every other struct page of the block has type PAGE_TAIL. Exactly the heads have another
-// type, at all times: a merge turns the upper head into a tail, a split makes heads of the halves. So taking or
-// freeing a block costs nothing per page in it, and a walk over the memmap that jumps by 2^order sees every owner.
+// Memory is owned in blocks of 2^order pages, naturally aligned. Only the head of a block says anything about
+// it: type, order, zone and count. Every other struct page of the block has type PAGE_TAIL. Exactly the heads
+// have another type, at all times: a merge turns the upper head into a tail, a split makes heads of the
+// halves. So taking or freeing a block costs nothing per page in it, and a walk over the memmap that jumps by
+// 2^order sees every owner.
 //
 //   type            next, prev          owner               map                    refcount / in use
 //   PAGE_TAIL       next: pfn of the    -                   -                      0
@@ -19,7 +20,8 @@
 //   PAGE_RAW        user's              user's              user's                 references
 //   PAGE_SLAB       slab list           struct kmem_cache   free objects, or words objects in use
 //   PAGE_KMALLOC    -                   bytes requested     -                      1
-//   PAGE_VMALLOC    -                   struct vmalloc_area -                      1
+//   PAGE_VMALLOC    next: the area's    struct vmalloc_area -                      1
+//                   next page
 //   PAGE_TABLE      granule pool list   -                   free granules          granules in use
 //   PAGE_STACK      granule pool list   -                   free granules          granules in use
 //   PAGE_MEMMAP, PAGE_IMAGE, PAGE_FIRMWARE, PAGE_RESERVED, PAGE_INITRD, PAGE_BOOT: order only; for ever, or until
@@ -28,8 +30,8 @@
 // Links are 32-bit page frame numbers; 0 ends a list, since page frame 0 is never RAM that we manage.
 // User memory will use owner for the mapping, map for the index, and next/prev for the LRU.
 //
-// Locking: the owner of a block guards its head's fields; a free block belongs to its zone's lock. A merge looks at the
-// type of a neighbour that may be somebody's, so types are stored and loaded atomically.
+// Locking: the owner of a block guards its head's fields; a free block belongs to its zone's lock. A merge
+// looks at the type of a neighbour that may be somebody's, so types are stored and loaded atomically.
 #pragma once
 
 #include <arch/layout.h>
@@ -92,19 +94,21 @@ static always_inline bool virt_is_direct(const void *pointer)
 }
 static always_inline paddr_t virt_to_phys(const void *pointer) { return paddr((uintptr_t)pointer - ARCH_DIRECT_BASE); }
 
-// `pointer` is a direct-map address (virt_is_direct); what lies there may be no RAM: then the page is a PAGE_TAIL.
+// `pointer` is a direct-map address (virt_is_direct); what lies there may be no RAM: then the page is a
+// PAGE_TAIL.
 static always_inline struct page *virt_to_page(const void *pointer)
 {
     return MEMMAP + (virt_to_phys(pointer).value >> PAGE_SHIFT);
 }
 static always_inline void *page_to_virt(const struct page *page) { return phys_to_virt(page_to_phys(page)); }
 
-// The head of the block that `page` lies in, when the block is compound or `page` is its head; otherwise `page`.
-// Safe on any page: a tail that names a head which no longer covers it is returned as it is.
+// The head of the block that `page` lies in, when the block is compound or `page` is its head; otherwise
+// `page`. Safe on any page: a tail that names a head which no longer covers it is returned as it is.
 struct page *page_head(struct page *page);
 
-// Declares who owns a block that alloc_pages gave: PAGE_SLAB, KMALLOC, VMALLOC, TABLE or STACK. The caller owns the block.
-// Before it is freed it has to be PAGE_RAW with one reference again: so a stranger cannot free it.
+// Declares who owns a block that alloc_pages gave: PAGE_SLAB, KMALLOC, VMALLOC, TABLE or STACK. The caller
+// owns the block. Before it is freed it has to be PAGE_RAW with one reference again: so a stranger cannot
+// free it.
 static always_inline void page_set_type(struct page *head, enum page_type type)
 {
     __atomic_store_n(&head->type, (uint8_t)type, __ATOMIC_RELAXED);

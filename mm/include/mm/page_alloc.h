@@ -1,34 +1,37 @@
 // The page allocator as the kernel calls it. Orders are in kernel pages: a block has 2^order of them.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Context: GFP_KERNEL only where one may sleep; GFP_ATOMIC and GFP_NOWAIT anywhere, interrupt handlers included. Freeing
-// is allowed anywhere. No lock of the caller's is needed; zone locks are taken inside.
+// Context: GFP_KERNEL only where one may sleep; GFP_ATOMIC and GFP_NOWAIT anywhere, interrupt handlers
+// included. Freeing is allowed anywhere. No lock of the caller's is needed; zone locks are taken inside.
 //
-// Misuse (a free page freed again, a wrong order, no page at all, the middle of a block, a page of another owner,
-// flags that contradict each other) is reported with what was given, by whom, and what stands there; it is counted, and
-// the call is ignored: nothing is corrupted.
+// Misuse (a free page freed again, a wrong order, no page at all, the middle of a block, a page of another
+// owner, flags that contradict each other) is reported with what was given, by whom, and what stands there;
+// it is counted, and the call is ignored: nothing is corrupted.
 #pragma once
 
 #include <mm/gfp.h>
 #include <mm/page.h>
 #include <mm/shrinker.h>
 
-// A block of 2^order pages, naturally aligned, contents undefined unless __GFP_ZERO, type PAGE_RAW, refcount 1. NULL
-// when there is none (reported once a second at most, unless __GFP_NOWARN), or as misuse: order > MAX_ORDER; flags that
-// do not exist; more than one of __GFP_DMA, __GFP_DMA32, __GFP_HIGHMEM; more than one of __GFP_NOFAIL, __GFP_NORETRY,
-// __GFP_RETRY_MAYFAIL; __GFP_NOFAIL without __GFP_DIRECT_RECLAIM; __GFP_MOVABLE with __GFP_RECLAIMABLE.
+// A block of 2^order pages, naturally aligned, contents undefined unless __GFP_ZERO, type PAGE_RAW, refcount
+// 1. NULL when there is none (reported once a second at most, unless __GFP_NOWARN), or as misuse: order >
+// MAX_ORDER; flags that do not exist; more than one of __GFP_DMA, __GFP_DMA32, __GFP_HIGHMEM; more than one
+// of __GFP_NOFAIL, __GFP_NORETRY, __GFP_RETRY_MAYFAIL; __GFP_NOFAIL without __GFP_DIRECT_RECLAIM;
+// __GFP_MOVABLE with __GFP_RECLAIMABLE.
 //
-// Who may sleep has the shrinkers asked, and tries again for as long as they free something, up to 16 times (once with
-// __GFP_NORETRY, and for blocks above 32 KB without __GFP_RETRY_MAYFAIL). __GFP_NOFAIL tries for ever.
+// Who may sleep has the shrinkers asked, and tries again for as long as they free something, up to 16 times
+// (once with __GFP_NORETRY, and for blocks above 32 KB without __GFP_RETRY_MAYFAIL). __GFP_NOFAIL tries for
+// ever.
 must_check struct page *alloc_pages(gfp_t gfp, unsigned order);
 static inline must_check struct page *alloc_page(gfp_t gfp) { return alloc_pages(gfp, 0); }
 
-// Gives back a block that alloc_pages gave, with its order. Page NULL is ignored. Drops one reference, and frees with
-// the last. A block whose type was changed by page_set_type is PAGE_RAW again.
+// Gives back a block that alloc_pages gave, with its order. Page NULL is ignored. Drops one reference, and
+// frees with the last. A block whose type was changed by page_set_type is PAGE_RAW again.
 void __free_pages(struct page *page, unsigned order);
 static inline void __free_page(struct page *page) { __free_pages(page, 0); }
 
-// The same by direct-map address. NULL when there is no memory; freeing NULL is ignored. gfp without __GFP_HIGHMEM.
+// The same by direct-map address. NULL when there is no memory; freeing NULL is ignored. gfp without
+// __GFP_HIGHMEM.
 must_check void *__get_free_pages(gfp_t gfp, unsigned order);
 static inline must_check void *__get_free_page(gfp_t gfp) { return __get_free_pages(gfp, 0); }
 must_check void *get_zeroed_page(gfp_t gfp);
@@ -38,8 +41,8 @@ static inline void free_page(void *address) { free_pages(address, 0); }
 // Drops a reference that page_get took; the last one frees the block, whatever its order.
 void put_page(struct page *page);
 
-// Makes 2^order separate pages of one block: each is then freed on its own. The block is PAGE_RAW, not compound, and
-// has one reference; anything else is misuse.
+// Makes 2^order separate pages of one block: each is then freed on its own. The block is PAGE_RAW, not
+// compound, and has one reference; anything else is misuse.
 void split_page(struct page *head, unsigned order);
 
 // Counters since boot.
@@ -50,9 +53,9 @@ struct page_alloc_stats {
 };
 struct page_alloc_stats page_alloc_stats(void);
 
-// The one hook of failure injection, for pages, objects and address space alike. When set, it is asked before every
-// allocation and answers true to make that allocation fail; what may not fail (__GFP_NOFAIL) does not ask. An injected
-// failure is counted but not reported. Tests set it; NULL is the normal state.
+// The one hook of failure injection, for pages, objects and address space alike. When set, it is asked before
+// every allocation and answers true to make that allocation fail; what may not fail (__GFP_NOFAIL) does not
+// ask. An injected failure is counted but not reported. Tests set it; NULL is the normal state.
 enum fault_site { FAULT_PAGE, FAULT_SLAB, FAULT_VMEM, FAULT_TABLE };
 typedef bool (*fault_hook_t)(enum fault_site site, gfp_t gfp);
 extern fault_hook_t mm_fault_hook;

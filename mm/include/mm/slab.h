@@ -3,11 +3,11 @@
 //
 // Theory
 //
-// A cache holds slabs; a slab is a block of pages cut into objects of one size. What is free is a bitmap outside the
-// objects, so that a freed object keeps the state its constructor gave it, and nothing in freed memory is trusted.
-// With at most 64 objects the bitmap is the `map` of the slab's struct page; larger slabs keep the words at their end,
-// and a bit of `map` says whether the word behind it (at the smallest sizes: the two words) has a bit set. So finding
-// a free object is two searches for the lowest bit, at any size.
+// A cache holds slabs; a slab is a block of pages cut into objects of one size. What is free is a bitmap
+// outside the objects, so that a freed object keeps the state its constructor gave it, and nothing in freed
+// memory is trusted. With at most 64 objects the bitmap is the `map` of the slab's struct page; larger slabs
+// keep the words at their end, and a bit of `map` says whether the word behind it (at the smallest sizes: the
+// two words) has a bit set. So finding a free object is two searches for the lowest bit, at any size.
 //
 //      struct page (head): cache, objects in use, map        one slab of 2^order pages
 //      +------+------+------+-- -- --+------+--------------+------------------+
@@ -15,17 +15,17 @@
 //      +------+------+------+-- -- --+------+--------------+------------------+
 //                                                            only if N > 64
 //
-// A slab is the smallest block that wastes at most 1/16 of itself, looked for up to 32 KB or 8 objects, whichever is
-// more; if there is none, the block among these that wastes the smallest part.
+// A slab is the smallest block that wastes at most 1/16 of itself, looked for up to 32 KB or 8 objects,
+// whichever is more; if there is none, the block among these that wastes the smallest part.
 //
-// The constructor runs on every object when its slab is made, the destructor when the slab goes back; neither runs
-// between. The destructor runs in the context of whoever freed the last object or ran short of memory. Partial slabs
-// are used before empty ones; one empty slab is kept per cache, the rest go back at once, that one too when memory is
-// short.
+// The constructor runs on every object when its slab is made, the destructor when the slab goes back; neither
+// runs between. The destructor runs in the context of whoever freed the last object or ran short of memory.
+// Partial slabs are used before empty ones; one empty slab is kept per cache, the rest go back at once, that
+// one too when memory is short.
 //
-// Every free is checked in every build: the pointer must be the start of an object in use of a slab of this cache.
-// Anything else (double free, foreign, interior or stale pointer, wrong cache) is reported with cache, address and what
-// was found, counted in slab_misuse_count(), and ignored.
+// Every free is checked in every build: the pointer must be the start of an object in use of a slab of this
+// cache. Anything else (double free, foreign, interior or stale pointer, wrong cache) is reported with cache,
+// address and what was found, counted in slab_misuse_count(), and ignored.
 //
 // The older literature's "offset" argument is today's alignment.
 #pragma once
@@ -40,7 +40,7 @@
 
 enum slab_flags {
     SLAB_DMA = 1 << 0,              // slabs come from the DMA zone
-    SLAB_HWCACHE_ALIGN = 1 << 1,    // objects start on cache lines (smaller ones on the power of two that holds them)
+    SLAB_HWCACHE_ALIGN = 1 << 1,    // objects start on cache lines (smaller ones on a power of two)
     SLAB_PANIC = 1 << 2,            // failing to create the cache is fatal
     SLAB_RECLAIM_ACCOUNT = 1 << 3,  // slabs are of reclaimable kind
     SLAB_KMALLOC = 1 << 4,          // kfree takes its objects: for kmalloc's own caches
@@ -73,21 +73,21 @@ struct kmem_cache {
 // Makes the allocator usable; zones_init has run.
 void slab_init(void);
 
-// A new cache, or NULL: no memory, or a bad argument, which is reported: name NULL, empty, too long or taken; size 0 or
-// above the largest block; align neither 0 nor a power of two up to SLAB_MAX_ALIGN; unknown flags. Align 0 means 8.
-// Constructor and destructor are called without any lock held and may allocate from other caches; a destructor may not
-// sleep. May sleep.
+// A new cache, or NULL: no memory, or a bad argument, which is reported: name NULL, empty, too long or taken;
+// size 0 or above the largest block; align neither 0 nor a power of two up to SLAB_MAX_ALIGN; unknown flags.
+// Align 0 means 8. Constructor and destructor are called without any lock held and may allocate from other
+// caches; a destructor may not sleep. May sleep.
 must_check struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align, unsigned flags,
                                                 void (*constructor)(void *), void (*destructor)(void *));
 
-// Frees the cache and its slabs. Objects still in use are reported (how many, the first few addresses), and the cache
-// stays: returns -EBUSY. What is no cache (or none any more) is reported: -EINVAL. NULL is ignored. May sleep; nobody
-// else uses the cache any more.
+// Frees the cache and its slabs. Objects still in use are reported (how many, the first few addresses), and
+// the cache stays: returns -EBUSY. What is no cache (or none any more) is reported: -EINVAL. NULL is ignored.
+// May sleep; nobody else uses the cache any more.
 int kmem_cache_destroy(struct kmem_cache *cache);
 
-// An object in constructed state (undefined contents without a constructor), or NULL. __GFP_ZERO is only for caches
-// without a constructor (reported and ignored otherwise); the zone is the cache's affair, whatever gfp says. Context: as
-// the gfp flags say.
+// An object in constructed state (undefined contents without a constructor), or NULL. __GFP_ZERO is only for
+// caches without a constructor (reported and ignored otherwise); the zone is the cache's affair, whatever gfp
+// says. Context: as the gfp flags say.
 must_check void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp);
 must_check void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp);
 void kmem_cache_free(struct kmem_cache *cache, void *object);    // NULL is ignored; any context
@@ -96,8 +96,8 @@ void kmem_cache_free(struct kmem_cache *cache, void *object);    // NULL is igno
 must_check size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, void **objects);
 void kmem_cache_free_bulk(struct kmem_cache *cache, size_t count, void **objects);
 
-// Gives empty slabs back; returns pages freed. kmem_cache_reap does it for all caches in turn until that many pages are
-// free (and is the shrinker). Any context but interrupt.
+// Gives empty slabs back; returns pages freed. kmem_cache_reap does it for all caches in turn until that many
+// pages are free (and is the shrinker). Any context but interrupt.
 uint64_t kmem_cache_shrink(struct kmem_cache *cache);
 uint64_t kmem_cache_reap(uint64_t pages_wanted);
 
@@ -114,12 +114,13 @@ int slab_object_index(const struct kmem_cache *cache, const struct page *slab, c
 // Whether that object is free; index below objects_per_slab. Caller holds the cache's lock.
 bool slab_object_is_free(const struct kmem_cache *cache, const struct page *slab, unsigned index);
 
-// True when the slab's fields agree with its bitmap and with the cache; else *why says. Caller holds the cache's lock.
+// True when the slab's fields agree with its bitmap and with the cache; else *why says. Caller holds the
+// cache's lock.
 bool slab_is_consistent(const struct kmem_cache *cache, const struct page *slab, const char **why);
 
 // Refused calls of slab and kmalloc since boot, each of which was reported.
 uint64_t slab_misuse_count(void);
 
-// Walks all caches in order of creation under the list's lock; the callback must not allocate, nor create or destroy
-// caches.
+// Walks all caches in order of creation under the list's lock; the callback must not allocate, nor create or
+// destroy caches.
 void kmem_cache_for_each(void (*visit)(struct kmem_cache *cache, void *context), void *context);

@@ -3,8 +3,8 @@
 //
 // Theory
 //
-// An area is a range of the vmalloc space (vmem), its mapping (kernel_pgtable) and, for vmalloc, its pages, which are
-// taken one by one so that no high order is needed.
+// An area is a range of the vmalloc space (vmem), its mapping (kernel_pgtable) and, for vmalloc, its pages,
+// which are taken one by one so that no high order is needed.
 //
 //      range_start       start                                    range_start + range_size
 //      |                 |<------------- size ------------->|     |
@@ -12,17 +12,19 @@
 //      | guard (stacks)  | mapped granules                  |guard| next area's range
 //      +-----------------+----------------------------------+-----+-----------------
 //
-// What of the range is not mapped is guard: behind an area at least one granule, and up to a multiple of PAGE_SIZE, so
-// that ranges leave no slivers between them; of a stack, also as much below it as it is large (<mm/kstack.h>).
+// What of the range is not mapped is guard: behind an area at least one granule, and up to a multiple of
+// PAGE_SIZE, so that ranges leave no slivers between them; of a stack, also as much below it as it is large
+// (<mm/kstack.h>).
 //
-// The order of freeing is what keeps it correct: the area leaves the hash (from here on a second vfree finds nothing),
-// its entries are removed, every hart's TLB forgets them, and only then pages and addresses are given back. A hart that
-// held the old translation could otherwise write into somebody else's page.
+// The order of freeing is what keeps it correct: the area leaves the hash (from here on a second vfree finds
+// nothing), its entries are removed, every hart's TLB forgets them, and only then pages and addresses are
+// given back. A hart that held the old translation could otherwise write into somebody else's page.
 //
-// An owned page names its area (`owner`) and the page behind it in the area (`next`), so no array of pages is kept.
+// An owned page names its area (`owner`) and the page behind it in the area (`next`), so no array of pages is
+// kept.
 //
-// Context: all may sleep; not from interrupts. Sizes are in bytes and rounded up to PAGE_SIZE. What is refused is
-// reported and counted in vmalloc_stats().misuse_count.
+// Context: all may sleep; not from interrupts. Sizes are in bytes and rounded up to PAGE_SIZE. What is
+// refused is reported and counted in vmalloc_stats().misuse_count.
 #pragma once
 
 #include <arch/mmu.h>
@@ -53,20 +55,22 @@ extern struct vmem vmalloc_arena;
 // kernel_pgtable is active and takes granules.
 void vmalloc_init(void);
 
-// NULL: no address space, pages or tables (nothing is left behind), size 0, or more than all RAM or the space (reported).
+// NULL: no address space, pages or tables (nothing is left behind), size 0, or more than all RAM or the space
+// (reported).
 must_check void *vmalloc(size_t size);
 must_check void *vzalloc(size_t size);
 
-// Frees what vmalloc or vzalloc gave. NULL is ignored. An address where no such area starts is reported and ignored.
+// Frees what vmalloc or vzalloc gave. NULL is ignored. An address where no such area starts is reported and
+// ignored.
 void vfree(const void *address);
 
-// Maps the caller's pages side by side. The pages stay the caller's. NULL on failure as above, and for count 0, a NULL
-// page or rights that pgtable_map refuses (reported).
+// Maps the caller's pages side by side. The pages stay the caller's. NULL on failure as above, and for count
+// 0, a NULL page or rights that pgtable_map refuses (reported).
 must_check void *vmap(struct page **pages, unsigned count, unsigned prot);
 void vunmap(const void *address);
 
-// Maps device memory; any alignment: the result points at `phys`. NULL on failure; reported for size 0, a range that
-// wraps, or one that no entry can name.
+// Maps device memory; any alignment: the result points at `phys`. NULL on failure; reported for size 0, a
+// range that wraps, or one that no entry can name.
 must_check volatile void *ioremap(paddr_t phys, size_t size);
 void iounmap(volatile const void *address);
 

@@ -1,20 +1,21 @@
-// vmem: an arena of integers (here addresses) handed out in ranges. (Bonwick and Adams: "Magazines and Vmem", USENIX 2001.)
+// vmem: ranges out of an arena of integers. (Bonwick and Adams: "Magazines and Vmem", USENIX 2001.)
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Theory
 //
-// The arena is a list of segments in address order, each free or allocated: the boundary tags of the paper, kept beside
-// the space they describe, since nobody can write into addresses that are not mapped. Free segments hang on lists by
-// power of two of their size; an allocation takes the first segment of a list whose members are all large enough
-// (instant fit: constant time), and only if there is none searches the lists below it whose members may be. Allocated
-// segments are found by their start in a hash table. A freed segment merges with free neighbours at once.
+// The arena is a list of segments in address order, each free or allocated: the boundary tags of the paper,
+// kept beside the space they describe, since nobody can write into addresses that are not mapped. Free
+// segments hang on lists by power of two of their size; an allocation takes the first segment of a list whose
+// members are all large enough (instant fit: constant time), and only if there is none searches the lists
+// below it whose members may be. Allocated segments are found by their start in a hash table. A freed segment
+// merges with free neighbours at once.
 //
 //      list k: segments of 2^k .. 2^(k+1) - 1       need = size + what alignment may cost
 //
 //      ... [fits perhaps: searched last] | [k = log2(need), rounded up: all fit] [k + 1] ...
 //
-// An allocation splits one segment into at most three, so two spare ones are put by before the lock is taken for it.
-// Freed ones become spares again.
+// An allocation splits one segment into at most three, so two spare ones are put by before the lock is taken
+// for it. Freed ones become spares again.
 //
 // Context: any but interrupt; a lock of its own.
 #pragma once
@@ -47,17 +48,19 @@ struct vmem {
     unsigned spare_count;                          // (L)
 };
 
-// Base and size are multiples of quantum (a power of two), size is not 0, and base + size may be 2^64 at most. -ENOMEM when the first segment cannot be had.
+// Base and size are multiples of quantum (a power of two), size is not 0, and base + size may be 2^64 at
+// most. -ENOMEM when the first segment cannot be had.
 int vmem_init(struct vmem *arena, const char *name, uint64_t base, uint64_t size, uint64_t quantum);
 
 // Gives the bookkeeping back. 0, or -EBUSY (and the arena stays) while ranges are allocated.
 int vmem_destroy(struct vmem *arena);
 
-// A range of that size (rounded up to the quantum) that starts at a multiple of `alignment` plus `phase`. Alignment is
-// a power of two, at least the quantum is used; phase is a multiple of the quantum below the alignment.
-// 0; -ENOSPC when no range fits; -ENOMEM when bookkeeping cannot be had; -EINVAL for size 0, a size that wraps, an
-// alignment that is no power of two, or a bad phase.
-int vmem_alloc(struct vmem *arena, uint64_t size, uint64_t alignment, uint64_t phase, gfp_t gfp, uint64_t *start);
+// A range of that size (rounded up to the quantum) that starts at a multiple of `alignment` plus `phase`.
+// Alignment is a power of two, at least the quantum is used; phase is a multiple of the quantum below the
+// alignment. 0; -ENOSPC when no range fits; -ENOMEM when bookkeeping cannot be had; -EINVAL for size 0, a
+// size that wraps, an alignment that is no power of two, or a bad phase.
+int vmem_alloc(struct vmem *arena, uint64_t size, uint64_t alignment, uint64_t phase, gfp_t gfp,
+               uint64_t *start);
 
 // Gives back a range by its start; returns its size, or 0 when no range starts there (the caller reports).
 uint64_t vmem_free(struct vmem *arena, uint64_t start);
@@ -65,5 +68,6 @@ uint64_t vmem_free(struct vmem *arena, uint64_t start);
 // The size of the allocated range that starts there, or 0.
 uint64_t vmem_lookup(struct vmem *arena, uint64_t start);
 
-// True when the segments tile the arena, no two free ones touch, and lists, hash and counters agree; else *why says.
+// True when the segments tile the arena, no two free ones touch, and lists, hash and counters agree; else
+// *why says.
 bool vmem_is_consistent(struct vmem *arena, const char **why);

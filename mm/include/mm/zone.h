@@ -3,22 +3,24 @@
 //
 // Theory
 //
-// Today's 64-bit layout: DMA32 is RAM below 4 GB (physical), NORMAL is the rest. The names DMA and HIGHMEM are kept
-// for other layouts. An allocation starts at the highest zone that its gfp flags allow and falls back to lower ones.
+// Today's 64-bit layout: DMA32 is RAM below 4 GB (physical), NORMAL is the rest. The names DMA and HIGHMEM
+// are kept for other layouts. An allocation starts at the highest zone that its gfp flags allow and falls
+// back to lower ones.
 //
-// Watermarks (pages): below `low` kswapd is to be woken, `min` is the emergency pool that only __GFP_HIGH (down to
-// half) and __GFP_MEMALLOC (to the last page) may use, up to `high` kswapd works. Together the zones keep
+// Watermarks (pages): below `low` kswapd is to be woken, `min` is the emergency pool that only __GFP_HIGH
+// (down to half) and __GFP_MEMALLOC (to the last page) may use, up to `high` kswapd works. Together the zones
+// keep
 //
 //     reserve = sqrt(16 * RAM) KB, RAM in KB, not below 128 KB nor above 256 MB
 //
-// and a zone's min is its share of it by present pages; low and high are 5/4 and 3/2 of min. (Linux's rule for
-// min_free_kbytes, mm/page_alloc.c: four times the square root, because what must be kept for emergencies grows with
-// the machine, but slower. 64 MB keep 1 MB, 1 GB keeps 4 MB, 16 GB keep 16 MB.)
+// and a zone's min is its share of it by present pages; low and high are 5/4 and 3/2 of min. (Linux's rule
+// for min_free_kbytes, mm/page_alloc.c: four times the square root, because what must be kept for emergencies
+// grows with the machine, but slower. 64 MB keep 1 MB, 1 GB keeps 4 MB, 16 GB keep 16 MB.)
 //
-// The buddy allocator (Knowlton, CACM 8(10), 1965; Knuth, TAOCP 1, 2.5) keeps for each order a list of free blocks.
-// A block of order k starts at a multiple of 2^k pages; its buddy is the block whose number differs in bit k. Taking a
-// block splits the smallest that fits, freeing one merges with its buddy as long as that is free too. The largest
-// block is 4 MB whatever the page size.
+// The buddy allocator (Knowlton, CACM 8(10), 1965; Knuth, TAOCP 1, 2.5) keeps for each order a list of free
+// blocks. A block of order k starts at a multiple of 2^k pages; its buddy is the block whose number differs
+// in bit k. Taking a block splits the smallest that fits, freeing one merges with its buddy as long as that
+// is free too. The largest block is 4 MB whatever the page size.
 #pragma once
 
 #include <mm/gfp.h>
@@ -61,10 +63,10 @@ extern struct zone zones[ZONE_COUNT];
 
 static always_inline struct zone *page_zone(const struct page *page) { return &zones[page->zone]; }
 
-// Lays the zones over memblock's RAM and marks every page of the memmap by its owner (reserved ranges), then gives all
-// free RAM to the buddies. A page that is reserved in part counts as reserved; one that is RAM in part is left out; so
-// is page frame 0. Page tables made so far become pages of granule_tables. The memmap is mapped and zeroed. Called
-// once, by the boot hart; from then on memblock only records what is RAM.
+// Lays the zones over memblock's RAM and marks every page of the memmap by its owner (reserved ranges), then
+// gives all free RAM to the buddies. A page that is reserved in part counts as reserved; one that is RAM in
+// part is left out; so is page frame 0. Page tables made so far become pages of granule_tables. The memmap is
+// mapped and zeroed. Called once, by the boot hart; from then on memblock only records what is RAM.
 void zones_init(void);
 
 // The zone that holds a page frame by the layout, RAM or not.
@@ -73,8 +75,8 @@ struct zone *zone_of(pfn_t frame);
 // Walks the whole pages of RAM: start with *cursor = 0; false when there are no more ranges.
 bool zones_next_ram(uint64_t *cursor, pfn_t *start, pfn_t *end);
 
-// The zone that gfp starts at: the highest that it allows and that holds RAM. NULL when there is none (GFP_DMA32 on a
-// machine whose RAM lies higher).
+// The zone that gfp starts at: the highest that it allows and that holds RAM. NULL when there is none
+// (GFP_DMA32 on a machine whose RAM lies higher).
 struct zone *gfp_zone(gfp_t gfp);
 
 // Sums over the zones. A snapshot: others may allocate meanwhile.

@@ -5,33 +5,32 @@
 // thing and the value. What it can do without, it leaves out and says so in a note. Nothing in struct machine
 // points into the tree.
 //
-//   thing                refused                                  tolerated, with a note unless said otherwise
-//   RAM                  no memory node, no reg; all ranges       an empty range; not whole granules: shrunk;
-//                        empty; a range that wraps or ends past   beyond phys_limit: clipped; status disabled:
-//                        2^56; two that overlap; too many; none   left out; several nodes and ranges that touch
-//                        below phys_limit                         are kept as they are (no note)
-//   reserved ranges      wraps; too many                          outside RAM: left out, partly outside: clipped
-//                                                                 (no note); no reg, only a size: left out
-//   harts                more usable ones than max_harts (both    disabled, without Sv39 or without rv64imac:
-//                        numbers are said); no or a repeated      left out, unless it is the boot hart
-//                        hart id; boot hart not there, or not
-//                        usable
-//   timebase-frequency   absent, 0                                in /cpus or in the boot hart's node (no note)
-//   UART                 no ns16550a; no reg, or inside RAM;      stdout-path absent (no note) or of another
-//                        reg-shift above 3; reg-io-width other    kind: the first ns16550a; no interrupt
-//                        than 1, 2, 4
-//   PLIC                 no reg, or inside RAM; no or absurd      none; a hart without an S-mode context
-//                        riscv,ndev; a context outside; too many
-//   finisher, poweroff,  -                                        none, or one that cannot be understood
-//     reboot
-//   virtio slots         -                                        no reg, no interrupt, too many: left out
-//   initrd               one end without the other; end before    empty: none (no note)
-//                        start; outside RAM; in memory that must
-//                        not be mapped
-//   bootargs             not one string, too long                 absent: empty (no note)
-//   model, compatible,   -                                        cut to the room there is (no note)
-//     isa
-//   rng-seed             -                                        longer: cut, absent: 0 bytes (no note)
+//   thing             refused                                tolerated; a note unless said otherwise
+//   RAM               no memory node, no reg; all ranges     an empty range; not whole granules: shrunk;
+//                     empty; a range that wraps or ends      beyond phys_limit: clipped; status disabled:
+//                     past 2^56; two that overlap; too       left out; several nodes, ranges that touch:
+//                     many; none below phys_limit            kept as they are (no note)
+//   reserved ranges   wraps; too many                        outside RAM: left out; partly: clipped (no
+//                                                            note); a size without a place: left out
+//   harts             more usable ones than max_harts        disabled, without Sv39 or rv64imac: left out,
+//                     (says both numbers); no or repeated    unless it is the boot hart
+//                     hart id; boot hart absent or unusable
+//   timebase          absent, 0                              in the boot hart's node (no note)
+//   UART              no ns16550a; no reg, or inside RAM;    stdout-path absent (no note) or of another
+//                     reg-shift above 3; reg-io-width        kind: the first ns16550a; no interrupt
+//                     other than 1, 2, 4
+//   PLIC              no reg, or inside RAM; no or absurd    none; a hart without an S-mode context
+//                     riscv,ndev; a context outside; too
+//                     many
+//   finisher,         -                                      none, or one that cannot be understood
+//   poweroff, reboot
+//   virtio slots      -                                      no reg, no interrupt, too many: left out
+//   initrd            one end without the other; end before  empty: none (no note)
+//                     start; outside RAM; in memory that
+//                     must not be mapped
+//   bootargs          not one string, too long               absent: empty (no note)
+//   model, isa, ...   -                                      cut to the room there is (no note)
+//   rng-seed          -                                      longer: cut; absent: 0 bytes (no note)
 #pragma once
 
 #include <arch/smp.h>

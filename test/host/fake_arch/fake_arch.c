@@ -22,7 +22,8 @@ void fake_arch_init(unsigned hart_count)
 {
     linux_memory_init(ARCH_PHYS_LIMIT);
     linux_reserve(ARCH_DIRECT_BASE, ARCH_PHYS_LIMIT, false);
-    // Holes read as zeros here too, though each touched page of them costs one: the kernel shares a single granule.
+    // Holes read as zeros here too, though each touched page of them costs one: the kernel shares a single
+    // granule.
     linux_reserve(ARCH_MEMMAP_BASE, MAX_PFN * sizeof(struct page), true);
     fake_tlb_init();
     fake_harts_init(hart_count);

@@ -12,7 +12,8 @@
 
 _Thread_local bool fake_irqs_enabled = true;
 
-// Any thread-local variable serves as the block's start: the others lie at the same distance from it in every thread.
+// Any thread-local variable serves as the block's start: the others lie at the same distance from it in every
+// thread.
 static _Thread_local char block_start;
 static _Thread_local unsigned my_index;
 static char *block[MAX_HARTS];

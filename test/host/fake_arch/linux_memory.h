@@ -8,7 +8,8 @@
 // Creates the file that is physical memory.
 void linux_memory_init(uint64_t phys_bytes);
 
-// Reserves addresses where nothing may lie yet: without access, or as writable zeros that take memory when touched.
+// Reserves addresses where nothing may lie yet: without access, or as writable zeros that take memory when
+// touched.
 void linux_reserve(uint64_t address, uint64_t bytes, bool writable_zeros);
 
 // Shows a part of physical memory at an address within a reserved range.

@@ -1,9 +1,9 @@
 // What the host test program and host-only tests ask of the fake port, beyond the arch contract.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Physical memory is a sparse memory file whose offsets are physical addresses; RAM ranges of it are mapped at the
-// direct map's constant address. Addresses of no RAM are still backed in the file (device memory for ioremap), but
-// not in the direct map.
+// Physical memory is a sparse memory file whose offsets are physical addresses; RAM ranges of it are mapped
+// at the direct map's constant address. Addresses of no RAM are still backed in the file (device memory for
+// ioremap), but not in the direct map.
 //
 // The vmalloc space behaves like memory behind an exact TLB, made of real mappings:
 //
@@ -16,20 +16,23 @@
 //                    v
 //                fill: map that one granule with the leaf's rights; try again
 //
-// What was filled stays until a flush names that granule, and so does the knowledge that there was no leaf. So a
-// flush that is missing, too short or at the wrong address shows: as a stale value, a missing fault or a spurious one.
-// All harts share this TLB; a TLB of each hart's own would only need the state per hart behind the same functions.
+// What was filled stays until a flush names that granule, and so does the knowledge that there was no leaf.
+// So a flush that is missing, too short or at the wrong address shows: as a stale value, a missing fault or a
+// spurious one. All harts share this TLB; a TLB of each hart's own would only need the state per hart behind
+// the same functions.
 #pragma once
 
 #include <base/addr.h>
 
-// Reserves the windows and installs the fault handler. Called once, before anything else; the caller becomes hart 0.
+// Reserves the windows and installs the fault handler. Called once, before anything else; the caller becomes
+// hart 0.
 void fake_arch_init(unsigned hart_count);
 
 // Makes [start, start + bytes) RAM. Multiples of MMU_PAGE_SIZE, below ARCH_PHYS_LIMIT.
 void fake_ram_add(paddr_t start, uint64_t bytes);
 
-// Runs fn(index, argument) on harts 0 .. count - 1 at once, hart 0 being the caller; returns when all are done.
+// Runs fn(index, argument) on harts 0 .. count - 1 at once, hart 0 being the caller; returns when all are
+// done.
 void fake_harts_run(unsigned count, void (*fn)(unsigned index, void *argument), void *argument);
 
 struct fake_tlb_stats {
