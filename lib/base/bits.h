@@ -1,4 +1,4 @@
-// Words of bits: the index of the lowest, the highest, and counts. All arguments to the index functions are non-zero.
+// Words of bits: the index of the lowest and the highest (of a word that is not 0), and counts.
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 

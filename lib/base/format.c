@@ -39,7 +39,8 @@ static void put_repeated(struct output *out, char character, int count)
         put(out, character);
 }
 
-static void put_padded(struct output *out, const struct conversion *conversion, const char *text, size_t length)
+static void put_padded(struct output *out, const struct conversion *conversion, const char *text,
+                       size_t length)
 {
     int padding = (size_t)conversion->width > length ? conversion->width - (int)length : 0;
 

@@ -28,7 +28,8 @@ static bool parse_digits(const char **text, uint64_t *value)
     if (digit_value(*at, base) < 0)
         return false;
     for (int digit; (digit = digit_value(*at, base)) >= 0; at++)
-        if (__builtin_mul_overflow(sum, (uint64_t)base, &sum) || __builtin_add_overflow(sum, (uint64_t)digit, &sum))
+        if (__builtin_mul_overflow(sum, (uint64_t)base, &sum) ||
+            __builtin_add_overflow(sum, (uint64_t)digit, &sum))
             return false;
     *text = at;
     *value = sum;

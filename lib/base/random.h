@@ -1,4 +1,4 @@
-// A small seeded generator for tests, studies and benchmarks: the same seed gives the same numbers everywhere.
+// A small seeded generator for tests, studies and benchmarks: one seed, the same numbers everywhere.
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).

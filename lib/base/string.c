@@ -1,4 +1,4 @@
-// Memory and string functions: plain C, long runs unrolled, since most of the work is clearing and copying pages.
+// Memory and string functions: plain C, long runs unrolled, since most of the work is on whole pages.
 // SPDX-License-Identifier: BSD-2-Clause
 #include <base/string.h>
 
@@ -14,7 +14,8 @@ typedef uint64_t aligned_word __attribute__((may_alias));
 // One round of a long run is 64 words: the loop around them is then a hundredth of the cost.
 #define RUN_BYTES (64 * WORD_BYTES)
 #define REPEAT_8(step, i) \
-    step((i) + 0) step((i) + 1) step((i) + 2) step((i) + 3) step((i) + 4) step((i) + 5) step((i) + 6) step((i) + 7)
+    step((i) + 0) step((i) + 1) step((i) + 2) step((i) + 3) \
+    step((i) + 4) step((i) + 5) step((i) + 6) step((i) + 7)
 #define REPEAT_64(step) \
     REPEAT_8(step, 0) REPEAT_8(step, 8) REPEAT_8(step, 16) REPEAT_8(step, 24) \
     REPEAT_8(step, 32) REPEAT_8(step, 40) REPEAT_8(step, 48) REPEAT_8(step, 56)

@@ -143,8 +143,8 @@ static init_code bool is_reserved(uint64_t address)
     return false;
 }
 
-// The early tables show all of the physical window, so a range that ends past the memory that is there can be told here,
-// and need not become a fault somewhere later.
+// The early tables show all of the physical window, so a range that ends past the memory that is there can be told
+// here, and need not become a fault somewhere later.
 static init_code void probe_ram(void)
 {
     for (unsigned i = 0; i < memblock_ram.count; i++) {

@@ -65,4 +65,3 @@ const char *thread_name_on(unsigned hart);
 
 // The stack that `sp` lies on or has overrun, for backtraces; false when no thread owns it.
 bool thread_find_stack(uintptr_t sp, uintptr_t *low, uintptr_t *high);
-

@@ -25,5 +25,6 @@ void check_defect(struct check *check, const char *format, ...)
 
 unsigned check_all(void)
 {
-    return check_zones() + check_ledger() + check_slabs() + check_granules() + check_vmalloc() + check_kernel_map();
+    return check_zones() + check_ledger() + check_slabs() + check_granules() + check_vmalloc() +
+           check_kernel_map();
 }

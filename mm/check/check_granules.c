@@ -54,8 +54,8 @@ static void check_list(struct check *check, const struct granule_pool *pool, uin
         const struct page *page = pfn_to_page(pfn(frame));
 
         if (page->type != pool->type || page->map == 0 || page->prev != previous) {
-            check_defect(check, "frame %#lx on the list of partial pages: %s, map %#lx, behind %#x instead of %#lx",
-                         frame, page_type_name(page->type), page->map, page->prev, previous);
+            check_defect(check, "frame %#lx on the list: %s, map %#lx, behind %#x instead of %#lx", frame,
+                         page_type_name(page->type), page->map, page->prev, previous);
             return;
         }
         previous = frame;
@@ -72,8 +72,8 @@ static unsigned check_pool(const struct granule_pool *pool)
 
     check_list(&check, pool, census.partial);
     if (census.pages != pool->page_count || census.used != pool->used_count)
-        check_defect(&check, "counts %lu pages and %lu granules in use, but there are %lu and %lu", pool->page_count,
-                     pool->used_count, census.pages, census.used);
+        check_defect(&check, "counts %lu pages and %lu granules in use, but there are %lu and %lu",
+                     pool->page_count, pool->used_count, census.pages, census.used);
     return check.defects;
 }
 

@@ -45,7 +45,8 @@ static uint64_t check_block(struct check *check, pfn_t at, pfn_t end, struct cen
     if (page_zone(head) != zone || at.value < zone->start_pfn || at.value >= zone->end_pfn)
         check_defect(check, "frame %#lx: in zone %u, not in %s", at.value, head->zone, zone->name);
     if (head->type == PAGE_FREE && (head->refcount != 0 || head->flags != 0))
-        check_defect(check, "frame %#lx: free, but with count %u and flags %#x", at.value, head->refcount, head->flags);
+        check_defect(check, "frame %#lx: free, but with count %u and flags %#x", at.value, head->refcount,
+                     head->flags);
     if (head->type == PAGE_RAW && head->refcount == 0)
         check_defect(check, "frame %#lx: handed out, but without a reference", at.value);
     check_inside(check, head);
@@ -79,21 +80,22 @@ static void check_list(struct check *check, const struct zone *zone, unsigned or
         // With a link astray the rest of the list means nothing.
         if (frame < zone->start_pfn || frame >= zone->end_pfn || !is_free_block(frame, order) ||
             head->prev != previous || length == area->block_count) {
-            check_defect(check, "%s order %u: entry %lu, frame %#lx, behind %#lx, does not belong there", zone->name,
-                         order, length, frame, previous);
+            check_defect(check, "%s order %u: entry %lu, frame %#lx, behind %#lx, does not belong there",
+                         zone->name, order, length, frame, previous);
             return;
         }
         if (order < MAX_ORDER && is_free_block(frame ^ (1UL << order), order))
-            check_defect(check, "%s order %u: frame %#lx and its buddy are both free", zone->name, order, frame);
+            check_defect(check, "%s order %u: frame %#lx and its buddy are both free", zone->name, order,
+                         frame);
         previous = frame;
         frame = head->next;
     }
     if (area->last != previous)
-        check_defect(check, "%s order %u: the list ends with frame %#lx, not %#x", zone->name, order, previous,
-                     area->last);
+        check_defect(check, "%s order %u: the list ends with frame %#lx, not %#x", zone->name, order,
+                     previous, area->last);
     if (length != area->block_count || length != blocks_found)
-        check_defect(check, "%s order %u: %lu blocks on the list, %lu counted, %lu in the memmap", zone->name, order,
-                     length, area->block_count, blocks_found);
+        check_defect(check, "%s order %u: %lu blocks on the list, %lu counted, %lu in the memmap", zone->name,
+                     order, length, area->block_count, blocks_found);
 }
 
 static void check_zone(struct check *check, const struct zone *zone, const struct census *found)

@@ -1,4 +1,4 @@
-// The buddy: lists of free blocks by order, linked by page frame number, split on the way down and merged on the way up.
+// The buddy: lists of free blocks by order, split on the way down and merged on the way up.
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/buddy.h>
 

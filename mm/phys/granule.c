@@ -106,7 +106,7 @@ void granule_free(struct granule_pool *pool, void *granule)
     flags = spin_lock_irqsave(&pool->lock);
     if (page_type(page) != pool->type || (page->map & bit) != 0) {
         spin_unlock_irqrestore(&pool->lock, flags);
-        page_misuse_address(__builtin_return_address(0), granule, "freed, but no granule in use of this pool");
+        page_misuse_address(__builtin_return_address(0), granule, "freed, but not in use from this pool");
         return;
     }
     if (page->map == 0)

@@ -105,7 +105,8 @@ int memblock_release(paddr_t start, uint64_t size_bytes)
 }
 
 // The highest free range of that size and alignment in [low, high).
-static bool find_top_down(uint64_t low, uint64_t high, uint64_t size_bytes, uint64_t alignment, uint64_t *start)
+static bool find_top_down(uint64_t low, uint64_t high, uint64_t size_bytes, uint64_t alignment,
+                          uint64_t *start)
 {
     // Reserved ranges from the top; below the last of them, one more gap.
     for (unsigned i = memblock_reserved.count + 1; i-- > 0 && high > low;) {
@@ -123,7 +124,8 @@ static bool find_top_down(uint64_t low, uint64_t high, uint64_t size_bytes, uint
     return false;
 }
 
-bool memblock_alloc(uint64_t size_bytes, uint64_t alignment, paddr_t limit, enum page_type owner, paddr_t *result)
+bool memblock_alloc(uint64_t size_bytes, uint64_t alignment, paddr_t limit, enum page_type owner,
+                    paddr_t *result)
 {
     uint64_t start;
 

@@ -23,7 +23,8 @@ struct page *page_head(struct page *page)
 
     if (page->type != PAGE_TAIL || head_frame == 0 || head_frame >= frame)
         return page;
-    if (head->type == PAGE_TAIL || !(head->flags & PAGE_FLAG_COMPOUND) || frame - head_frame >= 1UL << head->order)
+    if (head->type == PAGE_TAIL || !(head->flags & PAGE_FLAG_COMPOUND) ||
+        frame - head_frame >= 1UL << head->order)
         return page;
     return head;
 }

@@ -1,4 +1,4 @@
-// The page allocator: zones in turn, watermarks, reclaim for those who can wait, and a check on everything given back.
+// The page allocator: zones in turn, watermarks, reclaim for those who can wait, checks on what is given back.
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/page_alloc.h>
 
@@ -8,7 +8,7 @@
 #include <base/string.h>
 #include <mm/buddy.h>
 
-#define COSTLY_BYTES KB(32)        // above this, and above a page, nobody counts on success, so less is done for it
+#define COSTLY_BYTES KB(32)        // above this, and above a page, nobody counts on success: less is done for it
 #define RECLAIM_ROUNDS 16
 #define RECLAIM_PAGES 32           // asked for at least, so that the next requests need not ask again
 
@@ -24,7 +24,8 @@ static const char *gfp_fault(gfp_t gfp)
 {
     if (gfp & ~__GFP_ALL)
         return "unknown gfp flags";
-    if (count_bits(gfp & ZONE_FLAGS) > 1 || count_bits(gfp & RETRY_FLAGS) > 1 || count_bits(gfp & MOBILITY_FLAGS) > 1)
+    if (count_bits(gfp & ZONE_FLAGS) > 1 || count_bits(gfp & RETRY_FLAGS) > 1 ||
+        count_bits(gfp & MOBILITY_FLAGS) > 1)
         return "contradictory gfp flags";
     if ((gfp & __GFP_NOFAIL) && !gfp_may_sleep(gfp))
         return "__GFP_NOFAIL for a caller that cannot wait";
@@ -160,8 +161,9 @@ static void free_for(const void *caller, struct page *page, unsigned order)
         uint32_t references = __atomic_load_n(&page->refcount, __ATOMIC_RELAXED);
 
         // Two harts that free the same block both come here; only one finds the last reference.
-        while (references != 0 && !__atomic_compare_exchange_n(&page->refcount, &references, references - 1, true,
-                                                               __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        while (references != 0 &&
+               !__atomic_compare_exchange_n(&page->refcount, &references, references - 1, true, __ATOMIC_ACQ_REL,
+                                            __ATOMIC_RELAXED)) {
         }
         if (references > 1)
             return;

@@ -36,7 +36,8 @@ void page_misuse(const void *caller, const struct page *page, unsigned order, co
 
     count_misuse();
     if (!is_memmap_page(page)) {
-        klog_error("page misuse: %s: pointer %p with order %u by %p\n", what, (const void *)page, order, caller);
+        klog_error("page misuse: %s: pointer %p with order %u by %p\n", what, (const void *)page, order,
+                   caller);
         return;
     }
     seen = look_at(page);
@@ -78,8 +79,8 @@ void page_report_failure(const void *caller, gfp_t gfp, unsigned order)
         for (largest = MAX_ORDER; largest > 0 && zone->free_area[largest].block_count == 0; largest--) {
         }
         spin_unlock_irqrestore(&zone->lock, flags);
-        klog_warn("  zone %s: %lu of %lu pages free, largest order %u, min %lu, low %lu, high %lu\n", zone->name,
-                  free_pages, zone->present_pages, largest, zone->watermark_min, zone->watermark_low,
-                  zone->watermark_high);
+        klog_warn("  zone %s: %lu of %lu pages free, largest order %u, min %lu, low %lu, high %lu\n",
+                  zone->name, free_pages, zone->present_pages, largest, zone->watermark_min,
+                  zone->watermark_low, zone->watermark_high);
     }
 }

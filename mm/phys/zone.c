@@ -85,7 +85,9 @@ static init_code void set_watermarks(void)
 
 static init_code void mark_reserved(pfn_t start, pfn_t end, enum page_type owner)
 {
-    struct granule_pool *pool = owner == PAGE_TABLE ? &granule_tables : owner == PAGE_STACK ? &granule_stacks : NULL;
+    struct granule_pool *pool = owner == PAGE_TABLE   ? &granule_tables
+                                : owner == PAGE_STACK ? &granule_stacks
+                                                      : NULL;
 
     if (pool == NULL) {
         memmap_mark(start, end, owner);

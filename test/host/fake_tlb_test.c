@@ -74,8 +74,8 @@ KTEST(fake_tlb, keeps_absence_and_rights)
     arch_tlb_flush_kernel(vaddr_of(area.start), PAGE_SIZE);
     EXPECT_EQ(pgtable_unmap(&kernel_pgtable, vaddr_of(area.start), PAGE_SIZE), PAGE_SIZE);
     EXPECT(!can_read(area.start));
-    EXPECT_EQ(pgtable_map(&kernel_pgtable, vaddr_of(area.start), page_to_phys(area.page[0]), PAGE_SIZE, PROT_KERNEL_RO,
-                          0), 0);
+    EXPECT_EQ(pgtable_map(&kernel_pgtable, vaddr_of(area.start), page_to_phys(area.page[0]), PAGE_SIZE,
+                          PROT_KERNEL_RO, 0), 0);
     EXPECT(!can_read(area.start));
     arch_tlb_flush_local(vaddr_of(area.start), PAGE_SIZE);
     EXPECT(can_read(area.start));

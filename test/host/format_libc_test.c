@@ -22,8 +22,8 @@ static bool agrees(const char *format, ...)
     va_end(args);
     agrees = our_length == their_length && strcmp(ours, theirs) == 0;
     if (!agrees)
-        ktest_note("format \"%s\" size %zu: \"%s\" (%d), and libc says \"%s\" (%d)", format, size, ours, our_length,
-                   theirs, their_length);
+        ktest_note("format \"%s\" size %zu: \"%s\" (%d), and libc says \"%s\" (%d)", format, size, ours,
+                   our_length, theirs, their_length);
     return agrees;
 }
 
@@ -79,6 +79,7 @@ KTEST(format, agrees_with_libc)
         text[length] = '\0';
         make_format(format, "-", "s");
         EXPECT(agrees(format, text));
-        EXPECT(agrees("%*d|%-*.*x", (int)(value % 60) - 30, (int)value, 12, (int)(value % 20) - 10, (unsigned)value));
+        EXPECT(agrees("%*d|%-*.*x", (int)(value % 60) - 30, (int)value, 12, (int)(value % 20) - 10,
+                      (unsigned)value));
     }
 }

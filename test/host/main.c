@@ -91,7 +91,11 @@ static struct kernel_image make_image(paddr_t phys)
         { "data", KB(320), PROT_KERNEL_RW, false },
         { "symbols", KB(64), PROT_KERNEL_RO, false },
     };
-    struct kernel_image image = { .phys = phys, .start = vaddr(ARCH_IMAGE_BASE), .end = vaddr(ARCH_IMAGE_BASE) };
+    struct kernel_image image = {
+        .phys = phys,
+        .start = vaddr(ARCH_IMAGE_BASE),
+        .end = vaddr(ARCH_IMAGE_BASE),
+    };
 
     for (unsigned i = 0; i < array_count(parts); i++) {
         struct kernel_section *section = &image.section[image.section_count++];
@@ -159,7 +163,8 @@ int main(int argc, char **argv)
         char shown[64];
         string_copy(shown, argv[i], sizeof(shown));
         if (!parse_argument(argv[i]))
-            host_refuse("bad argument '%s'; there are seed=N filter=PATTERN,... harts=N ram=START+SIZE,...", shown);
+            host_refuse("bad argument '%s': there are seed=N filter=PATTERN,... harts=N ram=START+SIZE,...",
+                        shown);
     }
     if (machine.ram[0].bytes < LEAST_RAM_BYTES)
         host_refuse("ram: the first range is less than %lu MB", LEAST_RAM_BYTES >> 20);

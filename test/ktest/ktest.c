@@ -57,8 +57,8 @@ bool ktest_check(bool holds, const char *file, int line, const char *what)
 bool ktest_check_values(bool holds, uint64_t a, uint64_t b, const char *file, int line, const char *what)
 {
     if (!holds && count_failure())
-        console_print("# %s:%d: %s, found %ld (%#lx) and %ld (%#lx)\n", file, line, what, (int64_t)a, a, (int64_t)b,
-                      b);
+        console_print("# %s:%d: %s, found %ld (%#lx) and %ld (%#lx)\n", file, line, what, (int64_t)a, a,
+                      (int64_t)b, b);
     return holds;
 }
 
@@ -154,8 +154,8 @@ static bool run_case(const struct ktest_case *test, uint64_t seed)
     expected = before.misuse_count + now.expected_misuse;
     found = ktest_misuse_count();
     if (found != expected)
-        ktest_check_values(false, found - before.misuse_count, now.expected_misuse, test->file, (int)test->line,
-                           "expected no misuse reports but those announced");
+        ktest_check_values(false, found - before.misuse_count, now.expected_misuse, test->file,
+                           (int)test->line, "expected no misuse reports but those announced");
     if (!ktest_state_is_kept(&before))
         ktest_check(false, test->file, (int)test->line, "expected everything to be given back");
     defects = check_all();

@@ -140,7 +140,8 @@ KTEST(granule, fault_hook_is_asked)
 // each.
 KTEST(granule, catches_misuse)
 {
-    char *first = granule_alloc(&granule_stacks, GFP_KERNEL), *second = granule_alloc(&granule_stacks, GFP_KERNEL);
+    char *first = granule_alloc(&granule_stacks, GFP_KERNEL);
+    char *second = granule_alloc(&granule_stacks, GFP_KERNEL);
     struct page *page = alloc_page(GFP_KERNEL);
     uint64_t used = granule_stacks.used_count;
     char local;
@@ -180,7 +181,8 @@ static void churn_on_hart(unsigned index, void *unused unused_arg)
         uint64_t k = is_over ? i - churn.rounds : random_below(&random, array_count(granule));
 
         if (granule[k] != NULL) {
-            if (granule[k][0] != (uintptr_t)granule[k] + index || granule[k][511] != (uintptr_t)granule[k] + index)
+            uint64_t tag = (uintptr_t)granule[k] + index;
+            if (granule[k][0] != tag || granule[k][511] != tag)
                 __atomic_fetch_add(&churn.damaged, 1, __ATOMIC_RELAXED);
             granule_free(&granule_stacks, granule[k]);
             granule[k] = NULL;

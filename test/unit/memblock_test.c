@@ -138,9 +138,11 @@ static enum page_type owner_by_list(const struct memblock_list *list, unsigned u
 {
     uint64_t start = (unit + 1UL) * MODEL_UNIT_BYTES;
 
-    for (unsigned i = 0; i < list->count; i++)
-        if (list->range[i].start <= start && start + MODEL_UNIT_BYTES <= list->range[i].start + list->range[i].size)
-            return list->range[i].owner;
+    for (unsigned i = 0; i < list->count; i++) {
+        const struct memblock_range *range = &list->range[i];
+        if (range->start <= start && start + MODEL_UNIT_BYTES <= range->start + range->size)
+            return range->owner;
+    }
     return PAGE_TAIL;
 }
 
@@ -149,7 +151,9 @@ static bool is_well_formed(const struct memblock_list *list)
     for (unsigned i = 0; i < list->count; i++) {
         const struct memblock_range *range = &list->range[i];
         uint64_t end = i > 0 ? range[-1].start + range[-1].size : 0;
-        if (range->size == 0 || range->start < end || (i > 0 && range->start == end && range->owner == range[-1].owner))
+        if (range->size == 0 || range->start < end)
+            return false;
+        if (i > 0 && range->start == end && range->owner == range[-1].owner)
             return false;
     }
     return true;
@@ -163,7 +167,9 @@ static bool agrees_with_model(void)
     for (unsigned unit = 0; unit < MODEL_UNITS; unit++) {
         enum page_type reserved = owner_by_list(&memblock_reserved, unit);
         bool is_ram = owner_by_list(&memblock_ram, unit) != PAGE_TAIL;
-        if (is_ram != model.is_ram[unit] || (reserved == PAGE_TAIL ? PAGE_FREE : reserved) != model.owner[unit])
+        if (is_ram != model.is_ram[unit])
+            return false;
+        if ((reserved == PAGE_TAIL ? PAGE_FREE : reserved) != model.owner[unit])
             return false;
         free_units += is_ram && reserved == PAGE_TAIL;
     }
@@ -190,7 +196,8 @@ KTEST(memblock, agrees_with_a_model)
             model.owner[unit] = PAGE_FREE;
         }
         for (unsigned step = 0; step < 60; step++) {
-            uint64_t first = ktest_random_below(MODEL_UNITS), count = ktest_random_below(MODEL_UNITS - first) / 2;
+            uint64_t first = ktest_random_below(MODEL_UNITS);
+            uint64_t count = ktest_random_below(MODEL_UNITS - first) / 2;
             paddr_t start = paddr((first + 1) * MODEL_UNIT_BYTES);
             uint64_t bytes = count * MODEL_UNIT_BYTES, operation = ktest_random_below(4);
             enum page_type owner = ktest_random_below(2) ? PAGE_BOOT : PAGE_FIRMWARE;

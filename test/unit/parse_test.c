@@ -58,10 +58,13 @@ KTEST(parse, sizes)
 KTEST(parse, patterns)
 {
     static const struct { const char *pattern, *text; bool matches; } cases[] = {
-        { "", "", true }, { "", "a", false }, { "a", "", false }, { "abc", "abc", true }, { "abc", "abcd", false },
-        { "*", "", true }, { "*", "abc", true }, { "?", "", false }, { "?", "a", true }, { "a?c", "abc", true },
+        { "", "", true }, { "", "a", false }, { "a", "", false }, { "abc", "abc", true },
+        { "abc", "abcd", false },
+        { "*", "", true }, { "*", "abc", true }, { "?", "", false }, { "?", "a", true },
+        { "a?c", "abc", true },
         { "a*c", "ac", true }, { "a*c", "abcbc", true }, { "a*c", "abcb", false }, { "*b*", "abc", true },
-        { "*ab", "aab", true }, { "*aab*", "aaab", true }, { "**a**", "bab", true }, { "a*b*c", "axbxbxc", true },
+        { "*ab", "aab", true }, { "*aab*", "aaab", true }, { "**a**", "bab", true },
+        { "a*b*c", "axbxbxc", true },
         { "a*b*c", "axbxbx", false }, { "buddy_*", "buddy_merges", true }, { "buddy_*", "buddy", false },
         { "*?", "", false }, { "?*", "a", true }, { "*\x80", "a\x80", true }, { "abc", "ab", false },
     };
@@ -74,7 +77,7 @@ KTEST(parse, patterns)
 KTEST(parse, patterns_do_not_explode)
 {
     EXPECT(!pattern_matches("*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b",
-                            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+                            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
 }
 
 // A list matches when one of its patterns does; an empty one matches the empty text only.

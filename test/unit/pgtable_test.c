@@ -114,12 +114,12 @@ KTEST(pgtable, splitting_keeps_the_rest)
         struct pgtable table;
         REQUIRE(test_pgtable_open(&table));
 
-        EXPECT_EQ(pgtable_map(&table, vaddr(size), paddr(PHYS), size, PROT_KERNEL_RW, level), 0);
-        EXPECT(is_mapped(&table, size, PHYS, PROT_KERNEL_RW, level));
+        EXPECT_EQ(pgtable_map(&table, vaddr(size), paddr(PHYS), size, PROT_KERNEL_RX, level), 0);
+        EXPECT(is_mapped(&table, size, PHYS, PROT_KERNEL_RX, level));
         EXPECT_EQ(pgtable_protect(&table, vaddr(size + middle), MMU_PAGE_SIZE, PROT_KERNEL_RO), 0);
         EXPECT(is_mapped(&table, size + middle, PHYS + middle, PROT_KERNEL_RO, 0));
-        EXPECT(is_mapped(&table, size + middle - 1, PHYS + middle - 1, PROT_KERNEL_RW, 0));
-        EXPECT(is_mapped(&table, size + middle + MMU_PAGE_SIZE, PHYS + middle + MMU_PAGE_SIZE, PROT_KERNEL_RW,
+        EXPECT(is_mapped(&table, size + middle - 1, PHYS + middle - 1, PROT_KERNEL_RX, 0));
+        EXPECT(is_mapped(&table, size + middle + MMU_PAGE_SIZE, PHYS + middle + MMU_PAGE_SIZE, PROT_KERNEL_RX,
                          0));
         EXPECT_EQ(pgtable_unmap(&table, vaddr(size + middle), MMU_PAGE_SIZE), MMU_PAGE_SIZE);
         EXPECT(is_hole(&table, size + middle));
@@ -127,11 +127,11 @@ KTEST(pgtable, splitting_keeps_the_rest)
             struct pgtable_walk walk = pgtable_walk(&table, vaddr(size + offset));
             if (align_down(offset, MMU_PAGE_SIZE) != middle &&
                 (walk.pa.value != PHYS + offset || !walk.mapped))
-                EXPECT(is_mapped(&table, size + offset, PHYS + offset, PROT_KERNEL_RW, 0));
+                EXPECT(is_mapped(&table, size + offset, PHYS + offset, PROT_KERNEL_RX, 0));
         }
         EXPECT_EQ(test_mapped_bytes(&table, vaddr(size)), size - MMU_PAGE_SIZE);
         // What lies far from the change is still one leaf of the next lower level.
-        EXPECT(is_mapped(&table, size * 2 - 1, PHYS + size - 1, PROT_KERNEL_RW, level - 1));
+        EXPECT(is_mapped(&table, size * 2 - 1, PHYS + size - 1, PROT_KERNEL_RX, level - 1));
         // The whole leaf goes in one, split or not; its first and last piece went on their own before.
         EXPECT_EQ(pgtable_unmap(&table, vaddr(size), MMU_PAGE_SIZE), MMU_PAGE_SIZE);
         EXPECT_EQ(pgtable_unmap(&table, vaddr(size * 2 - MMU_PAGE_SIZE), MMU_PAGE_SIZE), MMU_PAGE_SIZE);
@@ -228,6 +228,42 @@ KTEST(pgtable, waits_for_tables)
     mm_fault_hook = NULL;
     EXPECT_EQ(test_mapped_bytes(&table, vaddr(0)), size1 * 4 + size2 - MMU_PAGE_SIZE);
     test_pgtable_close(&table);
+}
+
+static struct pgtable raced_table;
+
+// While somebody waits for a table, another one maps next door and so makes that very table.
+static bool race_while_waiting(enum fault_site site, gfp_t gfp)
+{
+    if (site != FAULT_TABLE)
+        return false;
+    mm_fault_hook = NULL;
+    // Nobody waits under the lock, and nobody changes anything without it.
+    EXPECT_EQ(spin_is_locked(&raced_table.lock), !gfp_may_sleep(gfp));
+    if (!gfp_may_sleep(gfp)) {
+        mm_fault_hook = race_while_waiting;
+        return true;
+    }
+    EXPECT_EQ(pgtable_map(&raced_table, vaddr(MMU_PAGE_SIZE), paddr(PHYS), MMU_PAGE_SIZE, PROT_KERNEL_RW, 0),
+              0);
+    return false;
+}
+
+// A table that turns out not to be needed, after it was waited for, goes back.
+KTEST(pgtable, gives_back_a_table_too_many)
+{
+    uint64_t granules = granule_tables.used_count;
+    REQUIRE(test_pgtable_open(&raced_table));
+
+    mm_fault_hook = race_while_waiting;
+    EXPECT_EQ(pgtable_map(&raced_table, vaddr(0), paddr(PHYS), MMU_PAGE_SIZE, PROT_KERNEL_RO, 0), 0);
+    EXPECT_NULL(mm_fault_hook);
+    mm_fault_hook = NULL;
+    EXPECT(is_mapped(&raced_table, 0, PHYS, PROT_KERNEL_RO, 0));
+    EXPECT(is_mapped(&raced_table, MMU_PAGE_SIZE, PHYS, PROT_KERNEL_RW, 0));
+    EXPECT_EQ(granule_tables.used_count - granules, 1 + raced_table.table_count);
+    test_pgtable_close(&raced_table);
+    EXPECT_EQ(granule_tables.used_count, granules);
 }
 
 // The last granule, 2 MB and 1 GB of the address space are like any others; what wraps, is not canonical, is
@@ -488,15 +524,23 @@ KTEST(pgtable, walk_shows_its_way)
 
 struct neighbours {
     struct pgtable table;
+    unsigned harts;
+    unsigned arrived;                  // (A)
     unsigned defects;                  // (A)
 };
 
+// In each round where no table is yet, so that the harts make them in a race.
 static void map_and_unmap_on_hart(unsigned index, void *argument)
 {
     struct neighbours *shared = argument;
-    const uint64_t bytes = pt_level_size(1) / 8 * 3, va = pt_level_size(2) + index * bytes;
+    const uint64_t bytes = pt_level_size(1) / 16 * 3;
 
-    for (unsigned round = 0; round < ktest_rounds(100, 10); round++) {
+    for (unsigned round = 0; round < ktest_rounds(200, 20); round++) {
+        uint64_t va = pt_level_size(2) * (round / 8 + 1) + pt_level_size(1) * 5 * (round % 8) + index * bytes;
+        __atomic_fetch_add(&shared->arrived, 1, __ATOMIC_ACQ_REL);
+        unsigned expected = shared->harts * (round + 1);
+        for (unsigned i = 0; __atomic_load_n(&shared->arrived, __ATOMIC_ACQUIRE) < expected; i++)
+            arch_relax(i);
         bool agrees = pgtable_map(&shared->table, vaddr(va), paddr(PHYS), bytes, PROT_KERNEL_RW, 0) == 0;
         agrees = agrees && is_mapped(&shared->table, va + bytes - 1, PHYS + bytes - 1, PROT_KERNEL_RW, 0);
         agrees = agrees && pgtable_unmap(&shared->table, vaddr(va), bytes) == (int64_t)bytes;
@@ -511,7 +555,8 @@ KTEST(pgtable, harts_map_side_by_side)
     static struct neighbours shared;
     REQUIRE(test_pgtable_open(&shared.table));
 
-    shared.defects = 0;
+    shared.harts = arch_hart_count();
+    shared.arrived = shared.defects = 0;
     ktest_run_on_harts(map_and_unmap_on_hart, &shared);
     EXPECT_EQ(shared.defects, 0);
     EXPECT_EQ(test_mapped_bytes(&shared.table, vaddr(0)), 0);

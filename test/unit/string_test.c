@@ -11,7 +11,8 @@
 #define FENCE 16           // bytes on each side that must stay as they were
 
 // Around the words, the runs of words, and what is left over on either side of them.
-static const size_t sizes[] = { 0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 63, 64, 65, 511, 512, 513, 520, 1024, 1031, 1100 };
+static const size_t sizes[] = { 0,  1,  2,  3,  7,   8,   9,   15,  16,   17,  31,
+                                63, 64, 65, 511, 512, 513, 520, 1024, 1031, 1100 };
 
 static uint8_t target[ROOM], source[ROOM], expected[ROOM];
 

@@ -1,4 +1,4 @@
-// Validators: each walks one whole structure and says what is wrong. For tests, and for a kernel that is in doubt.
+// Validators: each walks one whole structure and says what is wrong. For tests, and for a kernel in doubt.
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Nobody else may use the structure meanwhile. Each returns the number of defects, having reported every one

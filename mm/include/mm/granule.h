@@ -3,7 +3,9 @@
 //
 // A page table is 4 KB whatever the kernel page is: at 64 KB pages sixteen of them share one. A pool keeps
 // the pages of one owner; a page's `map` has a bit for each free granule. With 4 KB pages a granule is a
-// page. Context: any. Granules come zeroed, by their direct-map address.
+// page.
+//
+// Context: any. Granules come zeroed, by their direct-map address.
 #pragma once
 
 #include <mm/gfp.h>

@@ -6,7 +6,7 @@
 
 struct ledger {
     uint64_t pages[PAGE_TYPE_COUNT];       // by type of the owning head
-    uint64_t total;                        // RAM, in pages: the sum of the above when the ledger is in balance
+    uint64_t total;                        // RAM, in pages: the sum of the above when the ledger balances
     uint64_t orphans;                      // pages that no head covers
 };
 

@@ -27,12 +27,13 @@ extern struct memblock_list memblock_ram, memblock_reserved;
 // Forgets everything (tests start afresh with it).
 void memblock_reset(void);
 
-// 0; -ERANGE when start + size wraps or ends past ARCH_PHYS_LIMIT; -ENOSPC when the list is full. Size 0 is
-// fine. Overlaps are allowed: RAM is united; the later reservation keeps what the earlier one did not hold.
+// 0; -ERANGE when start + size wraps or ends past ARCH_PHYS_LIMIT; -ENOSPC when the list is full, which is
+// then as it was. Size 0 is fine. Overlaps are allowed: RAM is united; the later reservation keeps what the
+// earlier one did not hold.
 int memblock_add(paddr_t start, uint64_t size_bytes);
 int memblock_reserve(paddr_t start, uint64_t size_bytes, enum page_type owner);
 
-// Makes reserved memory free again. 0 or -ENOSPC (a hole splits a range).
+// Makes reserved memory free again. 0; -ERANGE as above; -ENOSPC (a hole splits a range).
 int memblock_release(paddr_t start, uint64_t size_bytes);
 
 // The highest free range in RAM of that size and alignment (power of two) that ends at or below `limit`;

@@ -24,8 +24,8 @@
 //                   next page
 //   PAGE_TABLE      granule pool list   -                   free granules          granules in use
 //   PAGE_STACK      granule pool list   -                   free granules          granules in use
-//   PAGE_MEMMAP, PAGE_IMAGE, PAGE_FIRMWARE, PAGE_RESERVED, PAGE_INITRD, PAGE_BOOT: order only; for ever, or until
-//                   they are given to the buddy (initialisation code and data)
+//   PAGE_MEMMAP, PAGE_IMAGE, PAGE_FIRMWARE, PAGE_RESERVED, PAGE_INITRD, PAGE_BOOT: order only; for ever, or
+//                   until they are given to the buddy (initialisation code and data)
 //
 // Links are 32-bit page frame numbers; 0 ends a list, since page frame 0 is never RAM that we manage.
 // User memory will use owner for the mapping, map for the index, and next/prev for the LRU.
@@ -87,12 +87,18 @@ static always_inline pfn_t page_to_pfn(const struct page *page) { return pfn((ui
 static always_inline paddr_t page_to_phys(const struct page *page) { return pfn_to_paddr(page_to_pfn(page)); }
 
 // Physical memory as the direct map shows it. phys_to_virt is for RAM below ARCH_PHYS_LIMIT.
-static always_inline void *phys_to_virt(paddr_t address) { return (void *)(address.value + ARCH_DIRECT_BASE); }
+static always_inline void *phys_to_virt(paddr_t address)
+{
+    return (void *)(address.value + ARCH_DIRECT_BASE);
+}
 static always_inline bool virt_is_direct(const void *pointer)
 {
     return (uintptr_t)pointer - ARCH_DIRECT_BASE < ARCH_PHYS_LIMIT;
 }
-static always_inline paddr_t virt_to_phys(const void *pointer) { return paddr((uintptr_t)pointer - ARCH_DIRECT_BASE); }
+static always_inline paddr_t virt_to_phys(const void *pointer)
+{
+    return paddr((uintptr_t)pointer - ARCH_DIRECT_BASE);
+}
 
 // `pointer` is a direct-map address (virt_is_direct); what lies there may be no RAM: then the page is a
 // PAGE_TAIL.

@@ -47,7 +47,7 @@ void split_page(struct page *head, unsigned order);
 
 // Counters since boot.
 struct page_alloc_stats {
-    uint64_t alloc_count, free_count;             // blocks; the difference is alive (a split makes more of them)
+    uint64_t alloc_count, free_count;             // blocks; the difference is alive (a split makes more)
     uint64_t failed_count;                        // requests answered with NULL
     uint64_t misuse_count;                        // reported misuses, of granules too
 };

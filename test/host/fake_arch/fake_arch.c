@@ -31,8 +31,8 @@ void fake_arch_init(unsigned hart_count)
 
 void fake_ram_add(paddr_t start, uint64_t bytes)
 {
-    if (ram_count == RAM_RANGES || !is_aligned(start.value | bytes, MMU_PAGE_SIZE) || bytes > ARCH_PHYS_LIMIT ||
-        start.value > ARCH_PHYS_LIMIT - bytes)
+    if (ram_count == RAM_RANGES || !is_aligned(start.value | bytes, MMU_PAGE_SIZE) ||
+        bytes > ARCH_PHYS_LIMIT || start.value > ARCH_PHYS_LIMIT - bytes)
         panic("cannot add RAM of %#lx bytes at %#lx", bytes, start.value);
     ram[ram_count].start = start.value;
     ram[ram_count].end = start.value + bytes;

@@ -33,7 +33,7 @@ static bool ignore_flushes;
 static struct fake_tlb_stats stats;
 static paddr_t active_root;
 static bool is_active;
-static bool tlb_lock;                      // guards all of the above; a plain flag, for use in a signal handler
+static bool tlb_lock;                      // guards all of the above; plain, for use in a signal handler
 
 static _Thread_local volatile bool fault_expected;      // read by the handler in the middle of an access
 static _Thread_local sigjmp_buf after_fault;
@@ -116,8 +116,8 @@ static void on_fault(int signal_number unused_arg, siginfo_t *info, void *contex
         fault_expected = false;
         siglongjmp(after_fault, 1);
     }
-    panic("unexpected fault: %s of %#lx", needed == PROT_EXEC ? "fetch" : needed == PROT_WRITE ? "write" : "read",
-          address);
+    panic("unexpected fault: %s of %#lx",
+          needed == PROT_EXEC ? "fetch" : needed == PROT_WRITE ? "write" : "read", address);
 }
 
 // The landing for a fault is set around a single access; after it the function that set it returns false.
@@ -178,7 +178,8 @@ static void drop(uint64_t first, uint64_t end)
 
 static void flush(vaddr_t start, uint64_t bytes, uint64_t *calls)
 {
-    uint64_t first = max_of(start.value, ARCH_VMALLOC_BASE), end = min_of(start.value + bytes, ARCH_VMALLOC_END);
+    uint64_t first = max_of(start.value, ARCH_VMALLOC_BASE);
+    uint64_t end = min_of(start.value + bytes, ARCH_VMALLOC_END);
 
     if (!is_aligned(start.value | bytes, MMU_PAGE_SIZE) || start.value + bytes < start.value)
         panic("flush of %#lx bytes at %#lx: not in whole granules", bytes, start.value);

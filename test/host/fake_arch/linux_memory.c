@@ -41,12 +41,13 @@ void linux_map_phys(uint64_t address, uint64_t bytes, uint64_t phys, bool read, 
 {
     int prot = (read ? PROT_READ : 0) | (write ? PROT_WRITE : 0) | (exec ? PROT_EXEC : 0);
 
-    checked(mmap((void *)address, bytes, prot, MAP_SHARED | MAP_FIXED, phys_file, (off_t)phys), "mapping", address,
-            bytes);
+    checked(mmap((void *)address, bytes, prot, MAP_SHARED | MAP_FIXED, phys_file, (off_t)phys), "mapping",
+            address, bytes);
 }
 
 void linux_unmap(uint64_t address, uint64_t bytes)
 {
-    checked(mmap((void *)address, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0),
+    checked(mmap((void *)address, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+                 -1, 0),
             "unmapping", address, bytes);
 }

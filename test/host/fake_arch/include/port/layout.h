@@ -1,4 +1,4 @@
-// The fake port's virtual map: windows of a Linux x86-64 process, far from what the C library and sanitizers use.
+// The fake port's virtual map: windows of a Linux x86-64 process, far from libc's and the sanitizers'.
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
@@ -12,6 +12,6 @@
 #define ARCH_PHYS_LIMIT    0x0000002000000000UL            // 128 GB, as in the kernel
 #define ARCH_DIRECT_BASE   FAKE_BASE
 #define ARCH_MEMMAP_BASE   (FAKE_BASE + 0x2000000000UL)    // 1 GB at most
-#define ARCH_IMAGE_BASE    (FAKE_BASE + 0x2080000000UL)    // in the page tables only: the test program is no image
+#define ARCH_IMAGE_BASE    (FAKE_BASE + 0x2080000000UL)    // in the page tables only
 #define ARCH_VMALLOC_BASE  (FAKE_BASE + 0x2100000000UL)
 #define ARCH_VMALLOC_END   (FAKE_BASE + 0x3100000000UL)    // 64 GB

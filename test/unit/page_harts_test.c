@@ -1,0 +1,132 @@
+// mm/phys/page_alloc.c on many harts at once.
+// SPDX-License-Identifier: BSD-2-Clause
+#include <mm/page_alloc.h>
+
+#include "page_chain.h"
+
+#include <arch/smp.h>
+#include <mm/zone.h>
+
+#define CHURN_SLOTS 64
+
+static struct {
+    uint64_t operations, seed;
+    uint64_t damaged;              // (A) pages that another hart wrote to
+    uint64_t refused;              // (A)
+} churn;
+
+// Every 64th word says whose page it is.
+static void tag_block(struct page *page, uint64_t tag)
+{
+    uint64_t *words = page_to_virt(page);
+
+    for (uint64_t i = 0; i < (PAGE_SIZE << page->order) / sizeof(*words); i += 64)
+        words[i] = tag ^ i;
+}
+
+static bool tag_stands(const struct page *page, uint64_t tag)
+{
+    const uint64_t *words = page_to_virt(page);
+
+    for (uint64_t i = 0; i < (PAGE_SIZE << page->order) / sizeof(*words); i += 64)
+        if (words[i] != (tag ^ i))
+            return false;
+    return true;
+}
+
+static void churn_on_hart(unsigned index, void *unused unused_arg)
+{
+    struct random random = random_seeded(churn.seed + index);
+    struct { struct page *page; uint64_t tag; } slot[CHURN_SLOTS] = { 0 };
+    uint64_t damaged = 0, refused = 0;
+
+    for (uint64_t i = 0; i < churn.operations + CHURN_SLOTS; i++) {
+        bool is_over = i >= churn.operations;
+        unsigned k = (unsigned)(is_over ? i - churn.operations : random_below(&random, CHURN_SLOTS));
+
+        // Three frees to five allocations, as long as the slots allow.
+        if (slot[k].page != NULL && (is_over || random_below(&random, 8) < 3)) {
+            damaged += !tag_stands(slot[k].page, slot[k].tag);
+            __free_pages(slot[k].page, slot[k].page->order);
+            slot[k].page = NULL;
+        } else if (slot[k].page == NULL && !is_over) {
+            slot[k].page = alloc_pages(GFP_ATOMIC | __GFP_NOWARN, (unsigned)random_below(&random, 4));
+            slot[k].tag = random_next(&random);
+            if (slot[k].page != NULL)
+                tag_block(slot[k].page, slot[k].tag);
+            else
+                refused++;
+        }
+    }
+    __atomic_fetch_add(&churn.damaged, damaged, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&churn.refused, refused, __ATOMIC_RELAXED);
+}
+
+// However many harts take and give back blocks at once, nobody's memory is written to by another.
+KTEST(page_alloc, harts_never_share_a_block)
+{
+    uint64_t free = zones_free_pages();
+
+    churn.operations = ktest_rounds(40000UL, 5000UL);
+    churn.seed = ktest_random();
+    churn.damaged = churn.refused = 0;
+    ktest_run_on_harts(churn_on_hart, NULL);
+    EXPECT_EQ(churn.damaged, 0);
+    EXPECT_EQ(zones_free_pages(), free);
+}
+
+static struct page_chain chain_of_hart[MAX_HARTS];
+
+static void exhaust_on_hart(unsigned index, void *unused unused_arg)
+{
+    chain_of_hart[index] = (struct page_chain){ 0 };
+    chain_fill(&chain_of_hart[index], GFP_KERNEL | __GFP_MEMALLOC, 0, UINT64_MAX);
+}
+
+static void give_back_on_hart(unsigned index, void *unused unused_arg)
+{
+    chain_free(&chain_of_hart[index]);
+}
+
+// All harts together take every free frame, each one once, and give all of them back at once.
+KTEST(page_alloc, harts_exhaust_memory_together)
+{
+    struct frame_set frames = frame_set_open();
+    uint64_t free = zones_free_pages(), taken = 0, twice = 0;
+    unsigned harts;
+
+    REQUIRE(frames.block);
+    harts = ktest_run_on_harts(exhaust_on_hart, NULL);
+    EXPECT_EQ(zones_free_pages(), 0);
+    for (unsigned index = 0; index < harts; index++) {
+        taken += chain_of_hart[index].pages;
+        for (const struct page *page = chain_of_hart[index].first; page != NULL; page = page->owner)
+            twice += !frame_set_add(&frames, page);
+    }
+    EXPECT_EQ(taken, free);
+    EXPECT_EQ(twice, 0);
+    EXPECT_NULL(alloc_page(GFP_KERNEL | __GFP_MEMALLOC | __GFP_NOWARN));
+    ktest_run_on_harts(give_back_on_hart, NULL);
+    EXPECT_EQ(zones_free_pages(), free);
+    frame_set_close(&frames);
+}
+
+static struct page *contested;
+
+static void free_contested(unsigned index unused_arg, void *unused unused_arg)
+{
+    __free_page(contested);
+}
+
+// A page that all harts free at once is freed by one of them; the others are reported.
+KTEST(page_alloc, concurrent_double_free_is_caught)
+{
+    for (unsigned round = 0; round < ktest_rounds(50, 5); round++) {
+        uint64_t free = zones_free_pages();
+
+        contested = alloc_page(GFP_KERNEL);
+        REQUIRE(contested);
+        EXPECT_MISUSE(arch_hart_count() - 1, ktest_run_on_harts(free_contested, NULL));
+        EXPECT_EQ(zones_free_pages(), free);
+    }
+}
