@@ -1,13 +1,14 @@
 // Traps that nobody resolves: what they mean, in words, and then a panic.
 // SPDX-License-Identifier: BSD-2-Clause
 
-#include <arch/image.h>
+#include <arch/tlb.h>
 #include <arch/trap.h>
 #include <arch/upcalls.h>
 #include <debug/panic.h>
 #include <mm/kstack.h>
 #include <mm/page.h>
 #include <mm/pgtable.h>
+#include <sync/per_hart.h>
 #include <task/thread.h>
 
 // Addresses below this are a null pointer with a member's offset.
@@ -39,6 +40,26 @@ static const char *describe_place(vaddr_t address, enum arch_access access)
     return "an address that is not mapped";
 }
 
+// A hart may remember that there was no leaf, or that it had fewer rights, until it is told otherwise, and only fences of
+// removals are sent to all harts (privileged specification 20211203, section 4.2.1). So a fault that the tables do not
+// justify is answered by a fence here, and the access is tried again: once.
+static bool is_spurious(const struct trap_frame *frame, vaddr_t address, enum arch_access access)
+{
+    static PER_HART uint64_t retried_pc, retried_address;
+    static const unsigned needed[] = {
+        [ARCH_ACCESS_READ] = PROT_READ, [ARCH_ACCESS_WRITE] = PROT_WRITE, [ARCH_ACCESS_EXEC] = PROT_EXEC,
+    };
+    struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, address);
+    uint64_t pc = arch_trap_registers(frame).pc;
+
+    if (!walk.mapped || !(walk.prot & needed[access]) || (pc == retried_pc && address.value == retried_address))
+        return false;
+    retried_pc = pc;
+    retried_address = address.value;
+    arch_tlb_flush_local(vaddr(align_down(address.value, MMU_PAGE_SIZE)), MMU_PAGE_SIZE);
+    return true;
+}
+
 void upcall_trap(struct trap_frame *frame)
 {
     enum arch_access access = arch_trap_access(frame);
@@ -47,6 +68,8 @@ void upcall_trap(struct trap_frame *frame)
 
     if (access == ARCH_ACCESS_NONE)
         panic_on_trap(frame, "unexpected trap: %s", arch_trap_cause_name(frame));
+    if (arch_vaddr_is_canonical(address) && is_spurious(frame, address, access))
+        return;
     if (kstack_is_overrun(address, &stack))
         panic_on_trap(frame, "%s of the guard below the stack %p", access_name(access), stack);
     panic_on_trap(frame, "%s of %s", access_name(access), describe_place(address, access));

@@ -78,7 +78,7 @@ bool slab_lay_out(struct kmem_cache *cache)
     return true;
 }
 
-static uint64_t *slab_words(const struct kmem_cache *cache, const struct page *slab)
+static inline uint64_t *slab_words(const struct kmem_cache *cache, const struct page *slab)
 {
     return (uint64_t *)(void *)((char *)page_to_virt(slab) + slab_bytes(cache)) -
            bitmap_words(cache->objects_per_slab);
@@ -146,21 +146,30 @@ void slab_destroy(struct kmem_cache *cache, struct page *slab)
     kmem_freepages(cache, slab);
 }
 
+// Apart, so that the way through smaller slabs is short.
+static noinline unsigned take_bit_of_words(struct kmem_cache *cache, struct page *slab)
+{
+    unsigned group = lowest_bit(slab->map), group_words = 1U << (cache->map_shift - 6);
+    uint64_t *words = slab_words(cache, slab) + group * group_words;
+    unsigned word = words[0] != 0 ? 0 : group_words - 1;
+    unsigned index = (group * group_words + word) * 64 + lowest_bit(words[word]);
+
+    words[word] &= words[word] - 1;
+    if ((words[0] | words[group_words - 1]) == 0)
+        slab->map &= ~(1UL << group);
+    return index;
+}
+
 void *slab_take(struct kmem_cache *cache, struct page *slab)
 {
-    unsigned index = lowest_bit(slab->map);
+    unsigned index;
 
     ASSERT_SLOW(slab->map != 0 && slab->refcount < cache->objects_per_slab);
-    if (cache->map_shift == 0) {
+    if (likely(cache->map_shift == 0)) {
+        index = lowest_bit(slab->map);
         slab->map &= slab->map - 1;
     } else {
-        unsigned group = index, group_words = 1U << (cache->map_shift - 6);
-        uint64_t *words = slab_words(cache, slab) + group * group_words;
-        unsigned word = words[0] != 0 ? 0 : group_words - 1;
-        index = (group * group_words + word) * 64 + lowest_bit(words[word]);
-        words[word] &= words[word] - 1;
-        if ((words[0] | words[group_words - 1]) == 0)
-            slab->map &= ~(1UL << group);
+        index = take_bit_of_words(cache, slab);
     }
     slab->refcount++;
     return object_at(cache, slab, index);
@@ -169,7 +178,7 @@ void *slab_take(struct kmem_cache *cache, struct page *slab)
 void slab_put(struct kmem_cache *cache, struct page *slab, unsigned index)
 {
     ASSERT_SLOW(slab->refcount > 0 && !slab_object_is_free(cache, slab, index));
-    if (cache->map_shift != 0)
+    if (unlikely(cache->map_shift != 0))
         slab_words(cache, slab)[index / 64] |= 1UL << index % 64;
     slab->map |= 1UL << (index >> cache->map_shift);
     slab->refcount--;
@@ -188,6 +197,36 @@ bool slab_object_is_free(const struct kmem_cache *cache, const struct page *slab
     uint64_t word = cache->map_shift == 0 ? slab->map : slab_words(cache, slab)[index / 64];
 
     return (word >> index % 64 & 1) != 0;
+}
+
+struct page *virt_to_slab(const void *object)
+{
+    if (!virt_is_direct(object))
+        return NULL;
+    struct page *page = virt_to_page(object);
+    if (likely(page_type(page) == PAGE_SLAB))
+        return page;
+    page = page_head(page);
+    return page_type(page) == PAGE_SLAB ? page : NULL;
+}
+
+enum slab_verdict slab_examine(const struct kmem_cache *cache, const void *object, struct page **slab,
+                               unsigned *index)
+{
+    struct page *head = virt_to_slab(object);
+
+    if (unlikely(head == NULL))
+        return virt_is_direct(object) ? SLAB_NO_SLAB : SLAB_NOT_DIRECT;
+    if (unlikely(head->owner != cache))
+        return SLAB_OTHER_CACHE;
+    int found = slab_object_index(cache, head, object);
+    if (unlikely(found < 0))
+        return SLAB_INTERIOR;
+    if (unlikely(slab_object_is_free(cache, head, (unsigned)found)))
+        return SLAB_FREE;
+    *slab = head;
+    *index = (unsigned)found;
+    return SLAB_IN_USE;
 }
 
 bool slab_is_consistent(const struct kmem_cache *cache, const struct page *slab, const char **why)

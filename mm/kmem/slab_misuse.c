@@ -1,4 +1,4 @@
-// What a pointer is to a cache, and the report when a call is refused because of it.
+// The reports of calls that are refused.
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include "slab_internal.h"
@@ -11,36 +11,6 @@ static uint64_t misuse_count;      // (A)
 uint64_t slab_misuse_count(void)
 {
     return __atomic_load_n(&misuse_count, __ATOMIC_RELAXED);
-}
-
-struct page *virt_to_slab(const void *object)
-{
-    if (!virt_is_direct(object))
-        return NULL;
-    struct page *page = virt_to_page(object);
-    if (likely(page_type(page) == PAGE_SLAB))
-        return page;
-    page = page_head(page);
-    return page_type(page) == PAGE_SLAB ? page : NULL;
-}
-
-enum slab_verdict slab_examine(const struct kmem_cache *cache, const void *object, struct page **slab,
-                               unsigned *index)
-{
-    struct page *head = virt_to_slab(object);
-
-    if (unlikely(head == NULL))
-        return virt_is_direct(object) ? SLAB_NO_SLAB : SLAB_NOT_DIRECT;
-    if (unlikely(head->owner != cache))
-        return SLAB_OTHER_CACHE;
-    int found = slab_object_index(cache, head, object);
-    if (unlikely(found < 0))
-        return SLAB_INTERIOR;
-    if (unlikely(slab_object_is_free(cache, head, (unsigned)found)))
-        return SLAB_FREE;
-    *slab = head;
-    *index = (unsigned)found;
-    return SLAB_IN_USE;
 }
 
 enum slab_verdict slab_verdict_of(struct kmem_cache *cache, const void *object)

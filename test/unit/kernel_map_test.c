@@ -117,9 +117,12 @@ KTEST(kernel_map, free_memory_is_writable)
             if (pfn_to_page(at)->type != PAGE_FREE)
                 continue;
             blocks++;
-            for (uint64_t i = 0; i < PAGE_SIZE << pfn_to_page(at)->order; i += min_of(PAGE_SIZE, KB(16)))
-                wrong += pgtable_walk(&kernel_pgtable, alias(pfn_to_paddr(at).value + i)).prot !=
-                         PROT_KERNEL_RW;
+            uint64_t first = pfn_to_paddr(at).value, past = first + (PAGE_SIZE << pfn_to_page(at)->order);
+            for (uint64_t phys = first; phys < past;) {
+                struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, alias(phys));
+                wrong += walk.prot != PROT_KERNEL_RW;
+                phys = align_down(phys, pt_level_size(walk.level)) + pt_level_size(walk.level);
+            }
         }
     EXPECT_GE(blocks, 1);
     EXPECT_EQ(wrong, 0);

@@ -3,11 +3,10 @@
 #include <mm/kmalloc.h>
 
 #include "fault_plan.h"
-#include "page_chain.h"
+#include "memory_left.h"
 
 #include <base/string.h>
 #include <mm/vmalloc.h>
-#include <mm/zone.h>
 
 #define LARGEST_BLOCK (PAGE_SIZE << MAX_ORDER)
 
@@ -318,27 +317,20 @@ static void exhaust_on_hart(unsigned index, void *argument)
     meet(shared, 3);
 }
 
-// All harts use up the last memory at once, twice: nobody hangs, nothing is handed out twice, and all of it
-// comes back.
+// All harts use up the last memory at once, twice: nobody hangs, nothing is handed out twice, and all of it comes back.
 KTEST(kmalloc, harts_exhaust_memory_twice)
 {
     static struct exhaustion shared;
     struct page_chain chain = { 0 };
-    uint64_t left, reserve = 0;
 
-    // All but some is taken first: what matters is the end, and simulated harts are slow where they meet.
-    while (zones_free_pages() << PAGE_SHIFT > ktest_rounds(MB(64), MB(8)) &&
-           chain_fill(&chain, GFP_KERNEL, MAX_ORDER, 1) == 1) {
-    }
-    for (unsigned id = 0; id < ZONE_COUNT; id++)
-        reserve += zones[id].watermark_min;
+    leave_memory(&chain, ktest_rounds(MB(64), MB(8)));
     for (unsigned round = 0; round < 2; round++) {
         kmem_cache_reap(UINT64_MAX);
-        left = zones_free_pages();
+        uint64_t left = zones_free_pages(), usable = left - reserved_pages();
         shared = (struct exhaustion){ .harts = arch_hart_count() };
         ktest_run_on_harts(exhaust_on_hart, &shared);
         EXPECT_EQ(shared.defects, 0);
-        EXPECT_GE(shared.objects * 8192, (left - reserve) * PAGE_SIZE / 2);
+        EXPECT_GE(shared.objects * 8192, usable * PAGE_SIZE / 2);
         kmem_cache_reap(UINT64_MAX);
         EXPECT_EQ(zones_free_pages(), left);
     }

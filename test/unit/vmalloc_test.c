@@ -4,7 +4,7 @@
 
 #include "access.h"
 #include "fault_plan.h"
-#include "page_chain.h"
+#include "memory_left.h"
 
 #include <arch/tlb.h>
 #include <base/errno.h>
@@ -12,7 +12,6 @@
 #include <mm/check.h>
 #include <mm/kmalloc.h>
 #include <mm/pgtable.h>
-#include <mm/zone.h>
 
 // How many of the granules in [start, start + bytes) fault.
 static uint64_t faulting_granules(const volatile char *start, uint64_t bytes, bool write)
@@ -426,16 +425,18 @@ KTEST(vmalloc, fails_cleanly_half_mapped)
 // had then.
 KTEST(vmalloc, out_of_pages)
 {
-    uint64_t free_before = zones_free_pages();
+    struct page_chain chain = { 0 };
+    uint64_t left = leave_memory(&chain, MB(32));
 
     for (unsigned round = 0; round < 2; round++)
         EXPECT_NULL(vmalloc(zones_managed_pages() << PAGE_SHIFT));
-    EXPECT_LE(free_before, zones_free_pages() + 64);
-    char *area = vmalloc((zones_free_pages() << PAGE_SHIFT) / 2);
+    EXPECT_LE(left, zones_free_pages() + 64);
+    char *area = vmalloc(((zones_free_pages() - reserved_pages()) << PAGE_SHIFT) / 2);
     EXPECT_NOT_NULL(area);
     if (area != NULL)
         mark(area, KB(64), 3);
     vfree(area);
+    chain_free(&chain);
 }
 
 struct live_area {
