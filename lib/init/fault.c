@@ -40,9 +40,9 @@ static const char *describe_place(vaddr_t address, enum arch_access access)
     return "an address that is not mapped";
 }
 
-// A hart may remember that there was no leaf, or that it had fewer rights, until it is told otherwise, and only fences of
-// removals are sent to all harts (privileged specification 20211203, section 4.2.1). So a fault that the tables do not
-// justify is answered by a fence here, and the access is tried again: once.
+// A hart may remember that there was no leaf, or that it had fewer rights, until it is told otherwise, and only fences
+// of removals are sent to all harts (privileged specification 20211203, section 4.2.1). So a fault that the tables do
+// not justify is answered by a fence here, and the access is tried again: once.
 static bool is_spurious(const struct trap_frame *frame, vaddr_t address, enum arch_access access)
 {
     static PER_HART uint64_t retried_pc, retried_address;
