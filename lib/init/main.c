@@ -48,7 +48,7 @@
 #define START_UP_BYTES_PER_HART (2 * KERNEL_STACK_SIZE + max_of(KB(16), PAGE_SIZE))
 
 BOOTARG_U64(seed, 0, UINT64_MAX, 1, "", "what tests, studies and benchmarks draw their random numbers from");
-BOOTARG_TEXT(filter, 512, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
+BOOTARG_TEXT(filter, 1792, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
 BOOTARG_CHOICE(log, "error|warn|info|debug", CONFIG_LOG_LEVEL, "log lines shown");
 BOOTARG_TEXT(mode, 16, "shell", "what to do when the kernel is up: shell, test, bench, study");
 

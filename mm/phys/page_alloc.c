@@ -24,8 +24,8 @@ static const char *gfp_fault(gfp_t gfp)
 {
     if (gfp & ~__GFP_ALL)
         return "unknown gfp flags";
-    if (count_bits(gfp & ZONE_FLAGS) > 1 || count_bits(gfp & RETRY_FLAGS) > 1 ||
-        count_bits(gfp & MOBILITY_FLAGS) > 1)
+    if (!has_at_most_one_bit(gfp & ZONE_FLAGS) || !has_at_most_one_bit(gfp & RETRY_FLAGS) ||
+        !has_at_most_one_bit(gfp & MOBILITY_FLAGS))
         return "contradictory gfp flags";
     if ((gfp & __GFP_NOFAIL) && !gfp_may_sleep(gfp))
         return "__GFP_NOFAIL for a caller that cannot wait";

@@ -17,6 +17,7 @@ from cli import build, options
 from cli.running import EXIT_TIME_LIMIT, BannerFilter
 from run import patterns, process, qemu, tap
 
+_REFUSAL = "quire: cannot start:"
 _MARK = "@bench "
 _TEXT_KEYS = ("name",)
 _COUNT_KEYS = ("page_size", "harts", "ops")
@@ -113,9 +114,10 @@ def measure(found: qemu.Qemu, machine: qemu.Machine, limit_s: float, wanted: Seq
     sys.stdout.flush()
 
     code, complaint = 0, ""
+    is_refused = ended.exit == 2 and any(line.startswith(_REFUSAL) for line in collected.rest)
     if ended.timed_out or ended.flooded:
         code, complaint = EXIT_TIME_LIMIT, f"the kernel was stopped after {ended.seconds:.0f} s"
-    elif collected.panicked or ended.exit not in (0, 2) or (ended.exit == 2 and not unmatched):
+    elif collected.panicked or ended.exit not in (0, 2) or is_refused or (ended.exit == 2 and not unmatched):
         code, complaint = ended.exit if ended.exit > 0 else 1, f"the kernel's exit code is {ended.exit}"
     elif collected.error:
         code, complaint = 1, str(collected.error)
