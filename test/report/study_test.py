@@ -80,7 +80,15 @@ class Bench:
         left = [path.name for path in self.scratch.iterdir()]
         left += [path.name for path in self.folder.iterdir() if path.name.startswith(".")]
         self.report.check(not left, f"left behind: {left}")
-        self.report.check(not self.processes(), f"still running: {self.processes()}")
+        self.report.check(self.all_end(), f"still running: {self.processes()}")
+
+    def all_end(self) -> bool:
+        """Waits for what still runs a kernel: a signal that comes while one is being started leaves it to the system,
+        which kills it when the study has ended, and so a moment later."""
+        deadline = time.monotonic() + 10
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return not self.processes()
 
     def processes(self) -> list[str]:
         """The command lines of what still runs a kernel of this bench."""
@@ -184,10 +192,7 @@ def failing_runs(report: Report, bench: Bench) -> None:
             time.sleep(0.05)
         child.kill()
         child.communicate(timeout=30)
-        deadline = time.monotonic() + 10
-        while bench.processes() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        report.check(not bench.processes(), f"still running: {bench.processes()}")
+        report.check(bench.all_end(), f"still running: {bench.processes()}")
         for path in bench.scratch.iterdir():    # nobody was left to remove it
             shutil.rmtree(path)
 
