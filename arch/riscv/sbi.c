@@ -19,12 +19,6 @@ struct sbi_result sbi_call(uint64_t extension, uint64_t function, uint64_t arg0,
     return (struct sbi_result){ (int64_t)a0, a1 };
 }
 
-bool sbi_has_extension(uint64_t extension)
-{
-    struct sbi_result result = sbi_call(SBI_EXT_BASE, 3, extension, 0, 0, 0);
-    return result.error == 0 && result.value != 0;
-}
-
 void sbi_console_putchar(char character)
 {
     sbi_call(SBI_LEGACY_CONSOLE_PUTCHAR, 0, (uint8_t)character, 0, 0, 0);

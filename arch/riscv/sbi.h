@@ -9,14 +9,12 @@ struct sbi_result {
     uint64_t value;
 };
 
-#define SBI_EXT_BASE   0x10
 #define SBI_EXT_TIME   0x54494d45
 #define SBI_EXT_IPI    0x735049
 #define SBI_EXT_HSM    0x48534d
 
 struct sbi_result sbi_call(uint64_t extension, uint64_t function, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3);
 
-bool sbi_has_extension(uint64_t extension);
 void sbi_console_putchar(char character);
 void sbi_set_timer(uint64_t deadline);
 void sbi_send_ipi(uint64_t hart_id);

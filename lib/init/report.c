@@ -66,16 +66,6 @@ static void print_argument(const struct bootarg *argument, void *column)
     *used += (unsigned)length + 1;
 }
 
-static const struct memblock_range *reserved_at(uint64_t address)
-{
-    for (unsigned i = 0; i < memblock_reserved.count; i++) {
-        const struct memblock_range *range = &memblock_reserved.range[i];
-        if (address >= range->start && address - range->start < range->size)
-            return range;
-    }
-    return NULL;
-}
-
 static char owner_letter(enum page_type owner)
 {
     switch (owner) {
@@ -117,7 +107,7 @@ static void print_physical_map(void)
         print_strip(&memblock_ram.range[i]);
     for (unsigned i = 0; i < memblock_reserved.count; i++) {
         const struct memblock_range *range = &memblock_reserved.range[i];
-        if (reserved_at(range->start) == range && range->size >= MMU_PAGE_SIZE && i < 10)
+        if (range->size >= MMU_PAGE_SIZE && i < 10)
             console_print("  %9lx - %9lx  %8s  %s\n", range->start, range->start + range->size,
                           size_text(range->size).text, page_type_name(range->owner));
     }
