@@ -3,7 +3,7 @@
 #pragma once
 
 #include <base/addr.h>
-#include <sync/per_hart.h>
+#include <arch/per_hart.h>
 
 struct trap_frame;
 
@@ -40,4 +40,4 @@ void riscv_timer_quiet(void);
 void riscv_timer_nap(unsigned per_second);
 
 // Per-hart data of the trap entry (trap/trap.c).
-extern PER_HART uint64_t riscv_overflow_stack_top, riscv_probe_landing;
+extern _Thread_local uint64_t riscv_overflow_stack_top, riscv_probe_landing;

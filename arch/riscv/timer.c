@@ -58,15 +58,15 @@ static void program(uint64_t deadline)
 
 void arch_timer_set(uint64_t deadline)
 {
-    wanted_deadline = deadline;
+    this_hart(wanted_deadline) = deadline;
     program(deadline);
 }
 
 void riscv_timer_nap(unsigned per_second)
 {
-    program(min_of(wanted_deadline, arch_time() + timer_hz / per_second));
+    program(min_of(this_hart(wanted_deadline), arch_time() + timer_hz / per_second));
     arch_wait_for_interrupt();
-    program(wanted_deadline);
+    program(this_hart(wanted_deadline));
 }
 
 // The pending bit follows the comparison, so moving the deadline away is the acknowledgement.

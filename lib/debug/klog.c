@@ -11,7 +11,7 @@
 
 #define LINE_BYTES 512
 
-static struct spinlock console_lock = SPINLOCK_INIT;
+static struct spinlock console_lock = SPINLOCK_INIT(CONSOLE);
 static console_writer_t console;                           // (A)
 static enum klog_level level_shown = CONFIG_LOG_LEVEL;     // (A)
 static const char *line_prefix = "";                       // (A)
@@ -26,15 +26,19 @@ static irqflags_t console_enter(void)
 {
     irqflags_t flags = arch_irq_save();
     // The hart that panics may have been stopped, or may have stopped another, inside this lock.
-    if (!panic_is_under_way())
-        spin_lock(&console_lock);
+    if (!panic_is_under_way()) {
+        lockdep_acquire_spinlock(&console_lock);
+        spin_acquire(&console_lock);
+    }
     return flags;
 }
 
 static void console_leave(irqflags_t flags)
 {
-    if (!panic_is_under_way())
-        spin_unlock(&console_lock);
+    if (!panic_is_under_way()) {
+        lockdep_release_spinlock(&console_lock);
+        spin_release(&console_lock);
+    }
     arch_irq_restore(flags);
 }
 
@@ -74,18 +78,14 @@ void console_print(const char *format, ...)
     console_write(line, size);
 }
 
-void klog(enum klog_level level, const char *format, ...)
+void klog_va(enum klog_level level, const char *format, va_list args)
 {
     static const char *const marks[] = { "error: ", "warning: ", "", "debug: " };
     char line[LINE_BYTES];
-    va_list args;
 
     if (level > level_shown)
         return;
-    va_start(args, format);
     size_t size = format_line(line, format, args);
-    va_end(args);
-
     irqflags_t flags = console_enter();
     for (size_t start = 0; start < size;) {
         const char *newline = strchr(line + start, '\n');
@@ -97,6 +97,15 @@ void klog(enum klog_level level, const char *format, ...)
         start = end;
     }
     console_leave(flags);
+}
+
+void klog(enum klog_level level, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    klog_va(level, format, args);
+    va_end(args);
 }
 
 void klog_set_level(enum klog_level level)

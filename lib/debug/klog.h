@@ -5,11 +5,13 @@
 #pragma once
 
 #include <base/compiler.h>
+#include <stdarg.h>
 
 enum klog_level { KLOG_ERROR, KLOG_WARN, KLOG_INFO, KLOG_DEBUG };
 
 // A line (or more) of text, newline included, if the level is at most klog_level(). In the order of the calls.
 void klog(enum klog_level level, const char *format, ...) printf_like(2, 3);
+void klog_va(enum klog_level level, const char *format, va_list args);
 
 #define klog_error(...) klog(KLOG_ERROR, __VA_ARGS__)
 #define klog_warn(...) klog(KLOG_WARN, __VA_ARGS__)

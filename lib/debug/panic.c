@@ -16,6 +16,9 @@
 // Long enough for a hart that takes interrupts at all, also on a simulator that runs the harts in turn.
 #define HALT_WAIT_MS 200
 
+// Of a hart that does not answer.
+#define GUESSED_FRAMES 24
+
 enum { NO_HART = -1 };
 
 // The caller of the function that says this: where its backtrace is to start. A function that does not return may have
@@ -35,10 +38,12 @@ static struct halted_hart halted[MAX_HARTS];
 static void (*exit_machine)(int code);
 static const char *(*describe_hart)(unsigned hart_index);
 static bool (*find_stack)(uintptr_t sp, uintptr_t *low, uintptr_t *high);
+static void *(*find_stack_of_hart)(unsigned hart_index);
 
 void panic_set_exit(void (*machine_exit)(int code)) { exit_machine = machine_exit; }
 void panic_set_describer(const char *(*describe)(unsigned hart_index)) { describe_hart = describe; }
 void panic_set_stack_finder(bool (*find)(uintptr_t, uintptr_t *, uintptr_t *)) { find_stack = find; }
+void panic_set_stack_of_hart(void *(*stack_of_hart)(unsigned)) { find_stack_of_hart = stack_of_hart; }
 
 bool panic_is_under_way(void)
 {
@@ -68,15 +73,17 @@ _Noreturn void panic_halt_hart(void)
     stop_hart();
 }
 
-static void print_frame(const struct unwind_frame *frame)
+typedef void (*printer_t)(const char *format, ...);
+
+static void print_frame(printer_t print, const struct unwind_frame *frame)
 {
     struct symbol symbol;
 
     if (symbol_lookup(unwind_lookup_pc(frame), &symbol))
-        console_print("  %016lx  %s + 0x%zx\n", frame->pc, symbol.name,
+        print("  %016lx  %s + 0x%zx\n", frame->pc, symbol.name,
                       symbol.offset_bytes + (frame->ra_is_valid ? 0 : 1));
     else
-        console_print("  %016lx  ?\n", frame->pc);
+        print("  %016lx  ?\n", frame->pc);
 }
 
 static bool enter_stack(struct unwind_frame *frame)
@@ -84,39 +91,79 @@ static bool enter_stack(struct unwind_frame *frame)
     return find_stack && find_stack(frame->sp, &frame->stack_low, &frame->stack_high);
 }
 
-void backtrace_print(const struct arch_registers *start, bool is_trap)
+static void backtrace(printer_t print, const struct arch_registers *start, bool is_trap)
 {
     struct unwind_frame frame = {
         .pc = start->pc, .sp = start->sp, .s0 = start->fp, .ra = start->ra, .ra_is_valid = is_trap,
     };
 
     if (!enter_stack(&frame)) {
-        print_frame(&frame);
-        console_print("  (the stack pointer %016lx is on no stack)\n", frame.sp);
+        print_frame(print, &frame);
+        print("  (the stack pointer %016lx is on no stack)\n", frame.sp);
         return;
     }
     for (;;) {
-        print_frame(&frame);
+        print_frame(print, &frame);
         enum unwind_result result = unwind_step(&frame);
         if (result == UNWIND_CALLER)
             continue;
         if (result != UNWIND_TRAP) {
-            console_print("  (%s)\n", unwind_result_text(result));
+            print("  (%s)\n", unwind_result_text(result));
             return;
         }
         const struct trap_frame *trap = arch_trap_frame_at(frame.sp);
         struct arch_registers registers = arch_trap_registers(trap);
-        console_print("  -- %s --\n", arch_trap_cause_name(trap));
+        print("  -- %s --\n", arch_trap_cause_name(trap));
         frame.pc = registers.pc;
         frame.sp = registers.sp;
         frame.s0 = registers.fp;
         frame.ra = registers.ra;
         frame.ra_is_valid = true;
         if (!enter_stack(&frame)) {
-            print_frame(&frame);
+            print_frame(print, &frame);
             return;
         }
     }
+}
+
+void backtrace_print(const struct arch_registers *start, bool is_trap)
+{
+    backtrace(console_print, start, is_trap);
+}
+
+static void print_to_log(const char *format, ...) printf_like(1, 2);
+
+static void print_to_log(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    klog_va(KLOG_INFO, format, args);
+    va_end(args);
+}
+
+void backtrace_log(const struct arch_registers *start)
+{
+    backtrace(print_to_log, start, false);
+}
+
+// A hart that does not answer has told nobody where its stack pointer is. So every word of its stack that could be a
+// return address is taken for one: among them are the calls that are under way, and some that were.
+static void guess_backtrace(unsigned index)
+{
+    const uintptr_t *stack = find_stack_of_hart ? find_stack_of_hart(index) : NULL;
+    const size_t words = CONFIG_KERNEL_STACK_KB * 1024 / sizeof *stack;
+    size_t first = words;
+    struct symbol symbol;
+
+    if (!stack)
+        return;
+    console_print("  its stack speaks of these calls, some of which may be over:\n");
+    for (unsigned found = 0; first > 0 && found < GUESSED_FRAMES; first--)
+        found += symbol_lookup(stack[first - 1] - 1, &symbol);
+    for (; first < words; first++)
+        if (symbol_lookup(stack[first] - 1, &symbol))
+            console_print("  %016lx  %s + 0x%zx ?\n", stack[first], symbol.name, symbol.offset_bytes + 1);
 }
 
 static const char *hart_description(unsigned index)
@@ -148,6 +195,7 @@ static void report_other_harts(void)
             continue;
         if (!__atomic_load_n(&halted[index].is_halted, __ATOMIC_ACQUIRE)) {
             console_print("hart %u  %s: does not answer\n", index, hart_description(index));
+            guess_backtrace(index);
             continue;
         }
         console_print("hart %u  %s:\n", index, hart_description(index));

@@ -28,6 +28,10 @@ void panic_set_describer(const char *(*describe)(unsigned hart_index));
 // The memory of the stack that `sp` lies on, from whoever knows: false when it is no known stack.
 void panic_set_stack_finder(bool (*find)(uintptr_t sp, uintptr_t *low, uintptr_t *high));
 
-// Prints the calls that led to a place, innermost first.
+// What that hart runs has its stack there (lowest byte), or NULL when nobody knows: for harts that do not answer.
+void panic_set_stack_of_hart(void *(*stack_of_hart)(unsigned hart_index));
+
+// The calls that led to a place, innermost first: on the console as it is, or as lines of the log.
 struct arch_registers;
 void backtrace_print(const struct arch_registers *start, bool is_trap);
+void backtrace_log(const struct arch_registers *start);

@@ -8,7 +8,7 @@
 #include <mm/kstack.h>
 #include <mm/page.h>
 #include <mm/pgtable.h>
-#include <sync/per_hart.h>
+#include <arch/per_hart.h>
 #include <task/thread.h>
 
 // Addresses below this are a null pointer with a member's offset.
@@ -43,19 +43,21 @@ static const char *describe_place(vaddr_t address, enum arch_access access)
 // A hart may remember that there was no leaf, or that it had fewer rights, until it is told otherwise, and only fences
 // of removals are sent to all harts (privileged specification 20211203, section 4.2.1). So a fault that the tables do
 // not justify is answered by a fence here, and the access is tried again: once.
+static PER_HART uint64_t retried_pc, retried_address;
+
 static bool is_spurious(const struct trap_frame *frame, vaddr_t address, enum arch_access access)
 {
-    static PER_HART uint64_t retried_pc, retried_address;
     static const unsigned needed[] = {
         [ARCH_ACCESS_READ] = PROT_READ, [ARCH_ACCESS_WRITE] = PROT_WRITE, [ARCH_ACCESS_EXEC] = PROT_EXEC,
     };
     struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, address);
     uint64_t pc = arch_trap_registers(frame).pc;
 
-    if (!walk.mapped || !(walk.prot & needed[access]) || (pc == retried_pc && address.value == retried_address))
+    if (!walk.mapped || !(walk.prot & needed[access]) ||
+        (pc == this_hart(retried_pc) && address.value == this_hart(retried_address)))
         return false;
-    retried_pc = pc;
-    retried_address = address.value;
+    this_hart(retried_pc) = pc;
+    this_hart(retried_address) = address.value;
     arch_tlb_flush_local(vaddr(align_down(address.value, MMU_PAGE_SIZE)), MMU_PAGE_SIZE);
     return true;
 }

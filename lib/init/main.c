@@ -29,6 +29,7 @@
 #include <mm/kernel_map.h>
 #include <mm/kmalloc.h>
 #include <mm/kstack.h>
+#include <mm/kstack_cache.h>
 #include <mm/memblock.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
@@ -37,17 +38,26 @@
 #include <platform/board.h>
 #include <platform/fdt.h>
 #include <platform/machine.h>
-#include <task/thread.h>
+#include <task/bottom_half.h>
+#include <task/hart_call.h>
+#include <task/sched.h>
+#include <task/timer.h>
+#include <task/watchdog.h>
+#include <task/workqueue.h>
 
 // The device tree may be read up to this size until it has told its own.
 #define DEVICE_TREE_MAX_BYTES MB(2)
 
 // What start-up allocates until the boot mode runs, measured and rounded up: the caches' first slabs, the reserve that
-// the watermarks hold back, tables; and two stacks and a block of per-hart data for each hart.
+// the watermarks hold back, tables; and four stacks and a block of per-hart data for each hart.
 #define START_UP_BYTES max_of(KB(640), 16 * PAGE_SIZE)
-#define START_UP_BYTES_PER_HART (2 * KERNEL_STACK_SIZE + max_of(KB(16), PAGE_SIZE))
+#define START_UP_BYTES_PER_HART (4 * KERNEL_STACK_SIZE + max_of(KB(16), PAGE_SIZE))
 
 BOOTARG_U64(seed, 0, UINT64_MAX, 1, "", "what tests, studies and benchmarks draw their random numbers from");
+BOOTARG_U64(slice_us, 1, 1000000, 10000, "us", "how long a thread runs while others of its priority wait");
+BOOTARG_U64(jitter_us, 0, 1000000, 0, "us",
+            "random part of each slice; more than 0: ticks on every busy hart, and choices drawn by lot, from seed=");
+BOOTARG_U64(watchdog, 0, 3600, 30, "s", "how long a hart may be deaf or a thread not let go; 0: for ever");
 BOOTARG_TEXT(filter, 1792, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
 BOOTARG_CHOICE(log, "error|warn|info|debug", CONFIG_LOG_LEVEL, "log lines shown");
 BOOTARG_TEXT(mode, 16, "shell", "what to do when the kernel is up: shell, test, bench, study");
@@ -213,6 +223,7 @@ static init_code void start_allocators(void)
     slab_init();
     kmalloc_init();
     vmalloc_init();
+    kstack_cache_init();
     boot_instructions = arch_instructions() - boot_instructions;
 }
 
@@ -250,6 +261,10 @@ static void run_init(void *argument)
     const struct boot_mode *mode = argument;
 
     start_harts();
+    sched_start();
+    bottom_half_init();
+    workqueue_init();
+    watchdog_init(bootarg_u64("watchdog"));
     uint64_t init_bytes = kernel_map_free_init(image_describe());
     report_boot(&machine, init_bytes, boot_instructions);
     plat_exit(mode->run());
@@ -259,15 +274,17 @@ static const struct boot_mode *chosen_mode;
 
 static void run_idle(void *stack)
 {
-    thread_init_hart(stack);
+    sched_init_hart(stack);
+    sched_configure(bootarg_u64("slice_us"), bootarg_u64("jitter_us"), bootarg_u64("seed"));
     panic_set_describer(thread_name_on);
     panic_set_stack_finder(thread_find_stack);
+    panic_set_stack_of_hart(thread_stack_on);
 
     char *overflow_stack = kstack_alloc();
     if (!overflow_stack || !thread_create_on(0, "init", run_init, (void *)(uintptr_t)chosen_mode))
         panic("no memory for the first thread");
     arch_hart_set_overflow_stack(overflow_stack + KERNEL_STACK_SIZE);
-    thread_idle();
+    sched_idle();
 }
 
 init_code _Noreturn void upcall_boot(uint64_t hart_machine_id, paddr_t device_tree)
@@ -301,18 +318,25 @@ _Noreturn void upcall_hart_started(void)
 {
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
 
-    thread_init_hart((void *)align_down(sp, KERNEL_STACK_SIZE));
-    thread_idle();
+    sched_init_hart((void *)align_down(sp, KERNEL_STACK_SIZE));
+    sched_idle();
 }
 
 void upcall_ipi(unsigned reasons)
 {
     if (reasons & IPI_HALT)
         panic_halt_hart();
+    if (reasons & IPI_CALL)
+        hart_call_interrupt();
+    if (reasons & IPI_WATCH)
+        watchdog_interrupt();
+    if (reasons & IPI_WAKE)
+        sched_interrupt();
 }
 
 void upcall_timer(void)
 {
+    timer_interrupt();
 }
 
 void upcall_external_interrupt(void)

@@ -49,7 +49,8 @@ static void print_configuration(const struct machine *machine)
         console_print("%lu%s ", arch_hart_machine_id(i), i == 0 ? " (boot)" : "");
     console_print("\n             %s; %s at %lu.%lu MHz\n", machine->hart[0].isa, arch_cpu_features(),
                   machine->timebase_hz / 1000000, machine->timebase_hz / 100000 % 10);
-    console_print("  built with %u KB stacks, assertion tier %u\n", CONFIG_KERNEL_STACK_KB, CONFIG_ASSERT_TIER);
+    console_print("  built with %u KB stacks, assertion tier %u%s\n", CONFIG_KERNEL_STACK_KB, CONFIG_ASSERT_TIER,
+                  CONFIG_CHECKED ? ", locks and contexts checked" : "");
 }
 
 static void print_argument(const struct bootarg *argument, void *column)

@@ -1,248 +1,188 @@
-// Kernel threads and the idle loop.
+// Kernel threads: making, ending and listing them.
 // SPDX-License-Identifier: BSD-2-Clause
 
-#include "thread.h"
+#include "sched_private.h"
+
 #include <arch/irq.h>
-#include <arch/smp.h>
+#include <arch/time.h>
+#include <base/assert.h>
+#include <base/bits.h>
 #include <base/string.h>
 #include <debug/klog.h>
 #include <debug/shell.h>
 #include <mm/kstack.h>
+#include <mm/kstack_cache.h>
 #include <mm/slab.h>
-#include <sync/per_hart.h>
-#include <sync/spinlock.h>
+#include <task/workqueue.h>
 
-struct run_queue {
-    struct spinlock lock;
-    struct list ready;             // (L)
-    struct thread *running;        // (L)
-    struct thread idle;            // (L)
-} aligned_to(CACHE_LINE_BYTES);
-
-static struct run_queue run_queues[MAX_HARTS];
-
-static struct spinlock thread_list_lock = SPINLOCK_INIT;
+static struct spinlock thread_list_lock = SPINLOCK_INIT(THREAD_LIST);
 static struct list thread_list = LIST_INIT(thread_list);
 static struct kmem_cache *thread_cache;
+static uint64_t alive_count, created_count;        // (A)
 
-// The thread that this hart has just switched away from, for whoever runs next.
-static PER_HART struct thread *switched_from;
+// Detached threads that have ended: freed by a work item, since that may take locks that an interrupt must not.
+static struct thread *graveyard;                   // (A) a stack, linked by joiner
+static void clear_graveyard(struct work *work);
+static struct work graveyard_work = WORK_INIT(clear_graveyard);
 
-static struct run_queue *own_queue(void)
+void thread_list_add(struct thread *thread)
 {
-    return &run_queues[arch_hart_index()];
-}
-
-struct thread *thread_current(void)
-{
-    return own_queue()->running;
-}
-
-static void list_thread(struct thread *thread)
-{
-    irqflags_t flags = spin_lock_irqsave(&thread_list_lock);
+    spin_lock(&thread_list_lock);
     list_add_last(&thread_list, &thread->all);
-    spin_unlock_irqrestore(&thread_list_lock, flags);
+    spin_unlock(&thread_list_lock);
 }
 
-void thread_init_hart(void *stack)
+bool thread_is_killed(void)
 {
-    struct run_queue *queue = own_queue();
-    struct thread *idle = &queue->idle;
-
-    if (!thread_cache)
-        thread_cache = kmem_cache_create("thread", sizeof(struct thread), 0, SLAB_PANIC, NULL, NULL);
-    list_init(&queue->ready);
-    string_copy(idle->name, "idle", sizeof idle->name);
-    idle->hart = arch_hart_index();
-    idle->state = THREAD_RUNNING;
-    idle->stack = stack;
-    list_init(&idle->in_queue);
-    queue->running = idle;
-    list_thread(idle);
+    return __atomic_load_n(&thread_current()->is_killed, __ATOMIC_RELAXED);
 }
 
-static void make_ready_locked(struct run_queue *queue, struct thread *thread)
+#if CONFIG_CHECKED
+struct held_locks *thread_held_locks(void)
 {
-    thread->state = THREAD_READY;
-    list_add_last(&queue->ready, &thread->in_queue);
+    return &thread_current()->held_locks;
 }
+#endif
 
-static void prod_hart(unsigned hart)
-{
-    if (hart != arch_hart_index())
-        arch_ipi_send(hart, IPI_WAKE);
-}
-
-void thread_wake(struct thread *thread)
-{
-    struct run_queue *queue = &run_queues[thread->hart];
-    irqflags_t flags = spin_lock_irqsave(&queue->lock);
-    bool was_blocked = thread->state == THREAD_BLOCKED;
-
-    if (was_blocked)
-        make_ready_locked(queue, thread);
-    else
-        thread->wake_pending = true;
-    spin_unlock_irqrestore(&queue->lock, flags);
-    if (was_blocked)
-        prod_hart(thread->hart);
-}
-
-// The first thing that runs after every switch, on the new stack and with the queue's lock held by the old thread.
-static void finish_switch(void)
-{
-    struct thread *previous = switched_from;
-    struct thread *joiner = NULL;
-
-    if (previous->state == THREAD_EXITING) {
-        previous->state = THREAD_DEAD;
-        joiner = previous->joiner;
-    }
-    spin_unlock(&own_queue()->lock);
-    if (joiner)
-        thread_wake(joiner);
-}
-
-// Leaves the current thread, whose state the caller has changed. Called and returns with the queue's lock held by the
-// thread that runs, and interrupts masked.
-static void switch_away_locked(struct run_queue *queue)
-{
-    struct thread *from = queue->running;
-    struct thread *to = &queue->idle;
-
-    if (!list_is_empty(&queue->ready)) {
-        to = list_first(&queue->ready, struct thread, in_queue);
-        list_remove(&to->in_queue);
-    }
-    to->state = THREAD_RUNNING;
-    if (to == from) {
-        spin_unlock(&queue->lock);
-        return;
-    }
-    queue->running = to;
-    switched_from = from;
-    arch_context_switch(&from->context, &to->context);
-    finish_switch();
-}
-
-void thread_yield(void)
-{
-    struct run_queue *queue = own_queue();
-    irqflags_t flags = spin_lock_irqsave(&queue->lock);
-    struct thread *self = queue->running;
-
-    if (self == &queue->idle)
-        self->state = THREAD_READY;
-    else
-        make_ready_locked(queue, self);
-    switch_away_locked(queue);
-    arch_irq_restore(flags);
-}
-
-void thread_block(void)
-{
-    struct run_queue *queue = own_queue();
-    irqflags_t flags = spin_lock_irqsave(&queue->lock);
-    struct thread *self = queue->running;
-
-    ASSERT(self != &queue->idle);
-    if (self->wake_pending) {
-        self->wake_pending = false;
-        spin_unlock(&queue->lock);
-    } else {
-        self->state = THREAD_BLOCKED;
-        switch_away_locked(queue);
-    }
-    arch_irq_restore(flags);
-}
-
-_Noreturn void thread_exit(void)
-{
-    struct run_queue *queue = own_queue();
-
-    spin_lock_irqsave(&queue->lock);
-    ASSERT(queue->running != &queue->idle);
-    queue->running->state = THREAD_EXITING;
-    switch_away_locked(queue);
-    panic("thread %s runs after its end", queue->running->name);
-}
-
-static void thread_begin(void *argument)
+static void begin(void *argument)
 {
     struct thread *self = argument;
 
-    finish_switch();
-    arch_irq_enable();
+    sched_begin_thread();
     self->function(self->argument);
     thread_exit();
 }
 
-struct thread *thread_create_on(unsigned hart, const char *name, void (*function)(void *), void *argument)
+_Noreturn void thread_exit(void)
 {
-    ASSERT(hart < arch_hart_count());
+    lockdep_check_exit();
+    sched_exit();
+}
+
+struct thread *thread_create_in(hart_mask_t affinity, enum thread_priority priority, const char *name,
+                                void (*function)(void *), void *argument)
+{
+    BUG_ON((affinity & low_bits(arch_hart_count())) == 0 || priority == PRIORITY_IDLE || priority >= PRIORITY_COUNT);
+    if (!thread_cache)
+        thread_cache = kmem_cache_create("thread", sizeof(struct thread), 0, SLAB_PANIC, NULL, NULL);
     struct thread *thread = kmem_cache_zalloc(thread_cache, GFP_KERNEL);
     if (!thread)
         return NULL;
-    thread->stack = kstack_alloc();
+    thread->stack = kstack_cache_alloc();
     if (!thread->stack) {
         kmem_cache_free(thread_cache, thread);
         return NULL;
     }
     string_copy(thread->name, name, sizeof thread->name);
-    thread->hart = hart;
+    thread->affinity = affinity;
+    thread->priority = priority;
     thread->function = function;
     thread->argument = argument;
-    arch_context_init(&thread->context, (char *)thread->stack + KERNEL_STACK_SIZE, thread_begin, thread);
-    list_thread(thread);
-
-    struct run_queue *queue = &run_queues[hart];
-    irqflags_t flags = spin_lock_irqsave(&queue->lock);
-    make_ready_locked(queue, thread);
-    spin_unlock_irqrestore(&queue->lock, flags);
-    prod_hart(hart);
+    arch_context_init(&thread->context, (char *)thread->stack + KERNEL_STACK_SIZE, begin, thread);
+    thread_list_add(thread);
+    __atomic_fetch_add(&alive_count, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&created_count, 1, __ATOMIC_RELAXED);
+    sched_add(thread);
     return thread;
+}
+
+struct thread *thread_create(const char *name, void (*function)(void *), void *argument)
+{
+    return thread_create_in(HART_MASK_ALL, PRIORITY_NORMAL, name, function, argument);
+}
+
+struct thread *thread_create_on(unsigned hart, const char *name, void (*function)(void *), void *argument)
+{
+    return thread_create_in(hart_mask_of(hart), PRIORITY_NORMAL, name, function, argument);
+}
+
+// Of a dead thread.
+static void free_thread(struct thread *thread)
+{
+    spin_lock(&thread_list_lock);
+    list_remove(&thread->all);
+    spin_unlock(&thread_list_lock);
+    kstack_cache_free(thread->stack);
+    kmem_cache_free(thread_cache, thread);
+    __atomic_fetch_sub(&alive_count, 1, __ATOMIC_RELAXED);
 }
 
 void thread_join(struct thread *thread)
 {
-    struct run_queue *queue = &run_queues[thread->hart];
-    irqflags_t flags = spin_lock_irqsave(&queue->lock);
+    struct spinlock *lock;
 
+    might_sleep();
+    irqflags_t flags = sched_lock_queue_of(thread, &lock);
+    BUG_ON(thread->is_detached || thread->joiner);
     thread->joiner = thread_current();
     while (thread->state != THREAD_DEAD) {
-        spin_unlock_irqrestore(&queue->lock, flags);
+        spin_unlock_irqrestore(lock, flags);
         thread_block();
-        flags = spin_lock_irqsave(&queue->lock);
+        flags = sched_lock_queue_of(thread, &lock);
     }
-    spin_unlock_irqrestore(&queue->lock, flags);
-
-    flags = spin_lock_irqsave(&thread_list_lock);
-    list_remove(&thread->all);
-    spin_unlock_irqrestore(&thread_list_lock, flags);
-    kstack_free(thread->stack);
-    kmem_cache_free(thread_cache, thread);
+    spin_unlock_irqrestore(lock, flags);
+    free_thread(thread);
 }
 
-_Noreturn void thread_idle(void)
+void thread_detach(struct thread *thread)
 {
-    struct run_queue *queue = own_queue();
+    struct spinlock *lock;
+    irqflags_t flags = sched_lock_queue_of(thread, &lock);
+    bool is_dead = thread->state == THREAD_DEAD;
 
-    for (;;) {
-        // Masked between the look and the wait: a wake in between stays pending, and ends the wait at once.
-        arch_irq_disable();
-        if (list_is_empty(&queue->ready))
-            arch_wait_for_interrupt();
-        arch_irq_enable();
-        thread_yield();
+    BUG_ON(thread->is_detached || thread->joiner);
+    thread->is_detached = true;
+    spin_unlock_irqrestore(lock, flags);
+    if (is_dead)
+        free_thread(thread);
+}
+
+void thread_bury(struct thread *thread)
+{
+    struct thread *top = __atomic_load_n(&graveyard, __ATOMIC_RELAXED);
+
+    do {
+        thread->joiner = top;
+    } while (!__atomic_compare_exchange_n(&graveyard, &top, thread, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+    queue_work(&graveyard_work);
+}
+
+static void clear_graveyard(struct work *work unused_arg)
+{
+    struct thread *thread = __atomic_exchange_n(&graveyard, NULL, __ATOMIC_ACQUIRE), *next;
+
+    for (; thread; thread = next) {
+        next = thread->joiner;
+        free_thread(thread);
     }
 }
 
-const char *thread_name_on(unsigned hart)
+void thread_kill(struct thread *thread)
 {
-    struct thread *running = run_queues[hart].running;
-    return running ? running->name : "starting";
+    __atomic_store_n(&thread->is_killed, true, __ATOMIC_RELAXED);
+    thread_wake(thread);
 }
+
+void thread_set_affinity(struct thread *thread, hart_mask_t affinity)
+{
+    struct spinlock *lock;
+
+    BUG_ON((affinity & low_bits(arch_hart_count())) == 0);
+    irqflags_t flags = sched_lock_queue_of(thread, &lock);
+    thread->affinity = affinity;
+    unsigned hart = thread->hart;
+    bool must_leave = !(affinity & hart_mask_of(hart)) && thread->state == THREAD_RUNNING;
+    spin_unlock_irqrestore(lock, flags);
+    if (thread == thread_current()) {
+        if (must_leave)
+            thread_yield();
+    } else if (must_leave) {
+        arch_ipi_send(hart, IPI_WAKE);
+    }
+}
+
+uint64_t thread_count(void) { return __atomic_load_n(&alive_count, __ATOMIC_RELAXED); }
+uint64_t thread_created_count(void) { return __atomic_load_n(&created_count, __ATOMIC_RELAXED); }
 
 bool thread_find_stack(uintptr_t sp, uintptr_t *low, uintptr_t *high)
 {
@@ -261,18 +201,22 @@ bool thread_find_stack(uintptr_t sp, uintptr_t *low, uintptr_t *high)
     return false;
 }
 
-static int threads_command(int argc, char **argv)
+static int threads_command(int argc unused_arg, char **argv unused_arg)
 {
     static const char *const state_names[] = { "ready", "running", "blocked", "exiting", "dead" };
+    static const char *const priority_names[] = { "idle", "normal", "high" };
     struct thread *thread;
 
-    (void)argc;
-    (void)argv;
-    console_print("%-24s %4s  %-8s  %s\n", "NAME", "HART", "STATE", "STACK");
-    irqflags_t flags = spin_lock_irqsave(&thread_list_lock);
+    console_print("%-24s %4s  %-8s %-7s %16s %10s %10s  %s\n", "NAME", "HART", "STATE", "PRIO", "MAY RUN ON",
+                  "TURNS", "RUN (MS)", "STACK");
+    spin_lock(&thread_list_lock);
     list_for_each(thread, &thread_list, all)
-        console_print("%-24s %4u  %-8s  %p\n", thread->name, thread->hart, state_names[thread->state], thread->stack);
-    spin_unlock_irqrestore(&thread_list_lock, flags);
+        console_print("%-24s %4u  %-8s %-7s %16lx %10lu %10lu  %p\n", thread->name, thread->hart,
+                      state_names[thread->state], priority_names[thread->priority],
+                      thread->affinity & low_bits(arch_hart_count()), thread->switch_count,
+                      thread->run_time * 1000 / arch_timer_hz(), thread->stack);
+    spin_unlock(&thread_list_lock);
     return 0;
 }
-SHELL_COMMAND(threads, "", "every kernel thread: its hart, state and stack", threads_command);
+SHELL_COMMAND(threads, "", "every kernel thread: hart, state, priority, where it may run, turns, time and stack",
+              threads_command);

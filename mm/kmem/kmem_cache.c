@@ -18,6 +18,7 @@
 #include <debug/klog.h>
 #include <mm/page_alloc.h>
 #include <mm/zone.h>
+#include <sync/preempt.h>
 
 #define KEPT_EMPTY_SLABS 1
 #define REPORTED_LEAKS 8
@@ -27,7 +28,7 @@
 
 static struct kmem_cache cache_cache;      // of the struct kmem_caches
 static struct list all_caches = LIST_INIT(all_caches);
-static struct spinlock cache_list_lock = SPINLOCK_INIT;
+static struct spinlock cache_list_lock = SPINLOCK_INIT(CACHE_LIST);
 
 static void slab_list_add(uint32_t *first, struct page *slab)
 {
@@ -176,6 +177,7 @@ static inline bool is_fault_injected(gfp_t gfp)
 
 void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 {
+    might_sleep_if(gfp_may_sleep(gfp));
     if (unlikely(is_fault_injected(gfp)))
         return NULL;
 
@@ -232,6 +234,7 @@ size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, 
 {
     size_t done = 0;
 
+    might_sleep_if(gfp_may_sleep(gfp));
     if (unlikely(is_fault_injected(gfp)))
         return 0;
     while (done < count) {
@@ -333,6 +336,7 @@ static bool set_up(struct kmem_cache *cache, const char *name, size_t size, size
             line /= 2;
         align = max_of(align, line);
     }
+    spin_lock_init(&cache->lock, KMEM_CACHE);
     string_copy(cache->name, name, SLAB_NAME_BYTES);
     cache->object_bytes = (uint32_t)size;
     cache->stride_bytes = (uint32_t)align_up(size, align);

@@ -11,8 +11,12 @@
 
 #define ALL_FREE ((1UL << GRANULES_PER_PAGE) - 1)
 
-struct granule_pool granule_tables = { .name = "page tables", .type = PAGE_TABLE };
-struct granule_pool granule_stacks = { .name = "stacks", .type = PAGE_STACK };
+struct granule_pool granule_tables = {
+    .lock = SPINLOCK_INIT(GRANULE_POOL), .name = "page tables", .type = PAGE_TABLE,
+};
+struct granule_pool granule_stacks = {
+    .lock = SPINLOCK_INIT(GRANULE_POOL), .name = "stacks", .type = PAGE_STACK,
+};
 
 static void list_push(struct granule_pool *pool, struct page *page)
 {

@@ -7,6 +7,8 @@
 #include <base/bits.h>
 #include <base/string.h>
 #include <mm/buddy.h>
+#include <sync/preempt.h>
+#include <sync/sched.h>
 
 #define COSTLY_BYTES KB(32)        // above this, and above a page, nobody counts on success: less is done for it
 #define RECLAIM_ROUNDS 16
@@ -68,7 +70,9 @@ static struct page *take_with_reclaim(gfp_t gfp, unsigned order)
             return page;
         if (freed == 0 && !(gfp & __GFP_NOFAIL))
             break;
-        arch_relax(round);
+        // Whoever could free more may wait for this hart.
+        if (sched_is_running())
+            thread_yield();
     }
     return NULL;
 }
@@ -89,6 +93,7 @@ static struct page *alloc_for(const void *caller, gfp_t gfp, unsigned order)
     bool is_injected = mm_fault_hook != NULL && !(gfp & __GFP_NOFAIL) && mm_fault_hook(FAULT_PAGE, gfp);
     struct page *page = NULL;
 
+    might_sleep_if(gfp_may_sleep(gfp));
     if (fault != NULL) {
         page_misuse_request(caller, gfp, order, fault);
     } else if (!is_injected) {

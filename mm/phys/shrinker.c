@@ -4,7 +4,8 @@
 
 #include <sync/spinlock.h>
 
-static struct spinlock registry_lock = SPINLOCK_INIT;      // for those who register; readers follow the links
+// For those who register; readers follow the links.
+static struct spinlock registry_lock = SPINLOCK_INIT(SHRINKERS);
 static struct shrinker *first_shrinker;
 
 void shrinker_register(struct shrinker *shrinker)

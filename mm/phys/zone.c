@@ -13,10 +13,10 @@ _Static_assert(DMA32_LIMIT % (1UL << MAX_BLOCK_SHIFT) == 0, "a block lies in one
 _Static_assert(MAX_PFN - 1 <= UINT32_MAX, "links are 32-bit page frame numbers");
 
 struct zone zones[ZONE_COUNT] = {
-    [ZONE_DMA] = { .name = "DMA" },
-    [ZONE_DMA32] = { .name = "DMA32" },
-    [ZONE_NORMAL] = { .name = "NORMAL" },
-    [ZONE_HIGHMEM] = { .name = "HIGHMEM" },
+    [ZONE_DMA] = { .lock = SPINLOCK_INIT(ZONE), .name = "DMA" },
+    [ZONE_DMA32] = { .lock = SPINLOCK_INIT(ZONE), .name = "DMA32" },
+    [ZONE_NORMAL] = { .lock = SPINLOCK_INIT(ZONE), .name = "NORMAL" },
+    [ZONE_HIGHMEM] = { .lock = SPINLOCK_INIT(ZONE), .name = "HIGHMEM" },
 };
 
 struct zone *zone_of(pfn_t frame)

@@ -202,7 +202,7 @@ int kernel_map_build(struct pgtable *table, const struct kernel_image *image)
 {
     int error;
 
-    *table = (struct pgtable){ .table_alloc = table_from_memblock };
+    *table = (struct pgtable){ .lock = SPINLOCK_INIT(PAGE_TABLE), .table_alloc = table_from_memblock };
     if (!table->table_alloc(table, GFP_NOWAIT, &table->root))
         return -ENOMEM;
     if ((error = map_direct(table)) != 0 || (error = map_image(table, image)) != 0 ||

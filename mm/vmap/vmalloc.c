@@ -6,6 +6,7 @@
 #include <mm/page_alloc.h>
 #include <mm/pgtable.h>
 #include <mm/zone.h>
+#include <sync/preempt.h>
 
 // The pages that were taken stay with the area on failure.
 static bool take_pages(struct vmalloc_area *area, uint64_t count, gfp_t gfp)
@@ -58,6 +59,7 @@ static bool map_pages(struct vmalloc_area *area)
 
 static void *allocate(const char *operation, size_t size, gfp_t gfp, const void *caller)
 {
+    might_sleep();
     if (size == 0) {
         vmalloc_report_misuse(operation, NULL, "the size is 0", caller);
         return NULL;

@@ -14,7 +14,7 @@
 struct vmem vmalloc_arena;
 
 static struct kmem_cache *area_cache;
-static struct spinlock vmalloc_areas_lock = SPINLOCK_INIT;     // guards the four below
+static struct spinlock vmalloc_areas_lock = SPINLOCK_INIT(VMALLOC_AREAS);     // guards the four below
 static struct list areas = LIST_INIT(areas);
 static struct list bucket[AREA_BUCKETS];
 static uint64_t area_count, owned_pages;

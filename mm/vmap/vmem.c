@@ -106,7 +106,9 @@ int vmem_init(struct vmem *arena, const char *name, uint64_t base, uint64_t size
     if (segment_cache == NULL)
         return -ENOMEM;
 
-    *arena = (struct vmem){ .name = name, .base = base, .size = size, .quantum = quantum };
+    *arena = (struct vmem){
+        .lock = SPINLOCK_INIT(VMEM), .name = name, .base = base, .size = size, .quantum = quantum,
+    };
     list_init(&arena->segments);
     list_init(&arena->spare);
     for (unsigned i = 0; i < VMEM_SIZE_LISTS; i++)

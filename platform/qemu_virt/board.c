@@ -33,7 +33,7 @@ static struct {
     char text[INPUT_BYTES];        // (L)
     unsigned head, tail;           // (L) count up; modulo INPUT_BYTES
     void (*notify)(void);          // (C)
-} input = { .lock = SPINLOCK_INIT };
+} input = { .lock = SPINLOCK_INIT(INPUT) };
 
 void plat_set_early_finisher(uint64_t finisher_phys)
 {

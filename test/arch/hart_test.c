@@ -10,7 +10,7 @@
 #include <mm/page_alloc.h>
 #include <mm/pgtable.h>
 #include <mm/vmalloc.h>
-#include <sync/per_hart.h>
+#include <arch/per_hart.h>
 #include <sync/spinlock.h>
 #include <task/thread.h>
 
@@ -18,7 +18,7 @@ static PER_HART unsigned own_number;
 
 static void set_own_number(unsigned index, void *machine_ids)
 {
-    own_number = index + 100;
+    this_hart(own_number) = index + 100;
     ((uint64_t *)machine_ids)[index] = arch_hart_machine_id(arch_hart_index());
     EXPECT_EQ(arch_hart_index(), index);
 }
@@ -37,7 +37,7 @@ KTEST(hart, all_run_with_their_own_data)
     }
 }
 
-static struct spinlock counter_lock = SPINLOCK_INIT;
+static struct spinlock counter_lock = SPINLOCK_INIT(TEST_IRQ_OUTER);
 static uint64_t counter;
 
 static void count_up(unsigned index, void *rounds)

@@ -62,7 +62,7 @@ def check_crash(report: Report, crash: Crash, ended: process.Ended, console: str
     own, _, others = told.partition("\nhart 1")
     for function in crash.backtrace:
         report.check(re.search(rf"\b{function} \+ 0x", own) is not None, f"the backtrace does not name {function}")
-    report.check("thread_idle + 0x" in others, "hart 1 does not tell that it was idle")
+    report.check("sched_idle + 0x" in others, "hart 1 does not tell that it was idle")
     report.check("hart 2  idle:" in console, "hart 2 does not tell what it was doing")
     if not ended.exit == EXIT_PANIC:
         print("\n".join("# " + line for line in console.splitlines()[-40:]))

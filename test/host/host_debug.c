@@ -6,6 +6,7 @@
 #include <base/format.h>
 #include <base/string.h>
 #include <debug/klog.h>
+#include <debug/panic.h>
 #include <debug/symbols.h>
 #include <ktest/ktest.h>
 #include <pthread.h>
@@ -73,14 +74,18 @@ void console_print(const char *format, ...)
     va_end(args);
 }
 
+void klog_va(enum klog_level level, const char *format, va_list args)
+{
+    if (level <= __atomic_load_n(&shown_level, __ATOMIC_RELAXED))
+        write_text(line_prefix, format, args);
+}
+
 void klog(enum klog_level level, const char *format, ...)
 {
     va_list args;
 
-    if (level > __atomic_load_n(&shown_level, __ATOMIC_RELAXED))
-        return;
     va_start(args, format);
-    write_text(line_prefix, format, args);
+    klog_va(level, format, args);
     va_end(args);
 }
 
@@ -96,6 +101,16 @@ void klog_set_prefix(const char *prefix)
 
 // The test program has no tables of names.
 bool symbol_lookup(uintptr_t pc unused_arg, struct symbol *out unused_arg)
+{
+    return false;
+}
+
+// There are no backtraces either: a debugger does it better.
+void backtrace_log(const struct arch_registers *start unused_arg)
+{
+}
+
+bool panic_is_under_way(void)
 {
     return false;
 }

@@ -3,6 +3,7 @@
 #include "ktest_private.h"
 
 #include <base/string.h>
+#include <mm/kstack_cache.h>
 #include <mm/page_alloc.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
@@ -41,6 +42,7 @@ struct ktest_state ktest_state_take(void)
 {
     struct ktest_state state = { .misuse_count = ktest_misuse_count() };
 
+    kstack_cache_shrink();
     kmem_cache_reap(UINT64_MAX);
     state.ledger = ledger_take();
     kmem_cache_for_each(add_cache, &state);

@@ -5,6 +5,7 @@
 #include "fault_plan.h"
 #include "memory_left.h"
 
+#include <arch/smp.h>
 #include <base/string.h>
 #include <mm/vmalloc.h>
 

@@ -8,7 +8,7 @@
 
 static inline bool test_pgtable_open(struct pgtable *table)
 {
-    *table = (struct pgtable){ 0 };
+    *table = (struct pgtable){ .lock = SPINLOCK_INIT(PAGE_TABLE) };
     pgtable_use_granules(table);
     return table->table_alloc(table, GFP_KERNEL, &table->root);
 }

@@ -5,6 +5,7 @@
 #include "fault_plan.h"
 #include "pgtable_support.h"
 
+#include <arch/smp.h>
 #include <base/errno.h>
 
 #define LEAF_LEVEL_MAX (ARCH_PT_LEAF_LEVELS - 1)

@@ -5,6 +5,7 @@
 //   irqflags_t                      the earlier state, as returned by arch_irq_save
 //   irqflags_t arch_irq_save(void)  masks interrupts on this hart and returns the earlier state
 //   void arch_irq_restore(irqflags_t)
+//   bool arch_irq_was_enabled(irqflags_t)   whether interrupts were enabled before arch_irq_save
 //   void arch_irq_enable(void), arch_irq_disable(void)
 //   bool arch_irqs_enabled(void)
 //   void arch_wait_for_interrupt(void)  stops the hart until an interrupt is pending, masked or not

@@ -2,10 +2,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // A hart has a dense index 0 .. hart_count() - 1 (0 is the one that booted) and whatever id the machine gave it.
-// Per-hart data are thread-local variables (see <sync/per_hart.h>): the thread pointer is the hart pointer.
+// Per-hart data are thread-local variables (see <arch/per_hart.h>): the thread pointer is the hart pointer.
 #pragma once
 
-#include <base/compiler.h>
+#include <arch/per_hart.h>
 
 #define MAX_HARTS CONFIG_MAX_HARTS
 
@@ -13,9 +13,9 @@
 enum ipi {
     IPI_WAKE = 1 << 0,     // look at the run queue
     IPI_HALT = 1 << 1,     // a panic elsewhere: record the state and stop
+    IPI_CALL = 1 << 2,     // run the functions that were posted to this hart
+    IPI_WATCH = 1 << 3,    // the machine is busy again: watch the other harts
 };
-
-unsigned arch_hart_index(void);
 
 // Harts that run the kernel now. Grows while start-up brings them in, never shrinks.
 unsigned arch_hart_count(void);
@@ -23,7 +23,8 @@ unsigned arch_hart_count(void);
 // The machine's own number of a hart; index below arch_hart_count().
 uint64_t arch_hart_machine_id(unsigned index);
 
-// Posts the reasons to the hart's mailbox and interrupts it. All writes before the call are visible to the handler.
+// Posts the reasons to the hart's mailbox and interrupts it, also the caller's own as soon as it takes interrupts. All
+// writes before the call are visible to the handler. Any context.
 void arch_ipi_send(unsigned index, unsigned reasons);
 
 // Start-up only. Bytes of per-hart data that a hart needs, to be aligned to CACHE_LINE_BYTES.

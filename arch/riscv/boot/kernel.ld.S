@@ -102,6 +102,7 @@ SECTIONS {
     // Per-hart data: the template that every hart's block starts as. Names in it are offsets from tp.
     .tdata : AT(ADDR(.tdata) - LOAD_OFFSET) ALIGN(64) {
         __tdata_start = .;
+        *(.tdata.hart)
         *(.tdata.riscv)
         *(.tdata .tdata.*)
     } :data

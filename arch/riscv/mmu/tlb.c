@@ -57,7 +57,7 @@ static struct {
     vaddr_t start;                 // (L)
     uint64_t bytes;                // (L)
     unsigned unserved;             // (A) harts that have not done it yet
-} remote = { .lock = SPINLOCK_INIT };
+} remote = { .lock = SPINLOCK_INIT(REMOTE_FLUSH) };
 
 void riscv_serve_remote_flush(void)
 {
@@ -88,7 +88,10 @@ void arch_tlb_flush_kernel(vaddr_t start, uint64_t bytes)
 {
     if (bytes == 0)
         return;
+    // Moved to another hart in between, the caller would leave that one out.
+    preempt_disable();
     arch_tlb_flush_local(start, bytes);
     if (arch_hart_count() > 1)
         flush_others(start, bytes);
+    preempt_enable();
 }

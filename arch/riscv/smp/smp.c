@@ -24,8 +24,6 @@
 extern char __boot_hart_block[], __tdata_start[], __tdata_bytes[], __hart_block_bytes[];
 extern char __boot_overflow_stack[];
 
-static PER_HART unsigned own_index;
-
 struct hart {
     uint64_t machine_id;           // (C)
     char *block;                   // (C)
@@ -35,7 +33,6 @@ struct hart {
 static struct hart harts[MAX_HARTS];
 static unsigned hart_count;        // (A)
 
-unsigned arch_hart_index(void) { return own_index; }
 unsigned arch_hart_count(void) { return __atomic_load_n(&hart_count, __ATOMIC_ACQUIRE); }
 uint64_t arch_hart_machine_id(unsigned index) { return harts[index].machine_id; }
 char *arch_hart_block(unsigned index) { return harts[index].block; }
@@ -48,7 +45,6 @@ static void enable_interrupt_sources(void)
 
 void riscv_first_hart(uint64_t hart_id)
 {
-    own_index = 0;
     harts[0] = (struct hart){ .machine_id = hart_id, .block = __boot_hart_block };
     riscv_trap_init_hart(__boot_overflow_stack + 4096);
     hart_count = 1;
@@ -64,7 +60,7 @@ int arch_hart_start(uint64_t machine_id, void *block, void *stack_top, void *ove
     memset(block, 0, arch_hart_block_bytes());
     memcpy(block, __tdata_start, (size_t)(uintptr_t)__tdata_bytes);
     harts[index] = (struct hart){ .machine_id = machine_id, .block = block };
-    *per_hart_of(own_index, index) = index;
+    per_hart_of(hart_local, index)->index = index;
     *per_hart_of(riscv_overflow_stack_top, index) = (uintptr_t)overflow_stack_top;
     *per_hart_of(riscv_probe_landing, index) = 0;
 
@@ -101,15 +97,21 @@ void arch_ipi_send(unsigned index, unsigned reasons)
 {
     // The release makes the sender's writes visible to the handler's acquire. A non-empty mailbox means that an
     // interrupt is on its way already.
-    if (__atomic_fetch_or(&harts[index].mailbox, reasons, __ATOMIC_RELEASE) == 0)
+    if (__atomic_fetch_or(&harts[index].mailbox, reasons, __ATOMIC_RELEASE) != 0)
+        return;
+    irqflags_t flags = arch_irq_save();
+    if (index == arch_hart_index())
+        csr_set(sip, SIE_SSIE);
+    else
         sbi_send_ipi(harts[index].machine_id);
+    arch_irq_restore(flags);
 }
 
 void riscv_handle_ipi(void)
 {
     // Cleared before the mailbox is read: a request after the read interrupts again.
     csr_clear(sip, SIE_SSIE);
-    unsigned reasons = __atomic_exchange_n(&harts[own_index].mailbox, 0, __ATOMIC_ACQ_REL);
+    unsigned reasons = __atomic_exchange_n(&harts[arch_hart_index()].mailbox, 0, __ATOMIC_ACQ_REL);
     if (reasons & RISCV_IPI_FLUSH)
         riscv_serve_remote_flush();
     if (reasons & ~RISCV_IPI_FLUSH)
@@ -126,7 +128,7 @@ void riscv_handle_ipi(void)
 void riscv_yield_hart(unsigned round)
 {
     irqflags_t flags = arch_irq_save();
-    uint32_t *mailbox = &harts[own_index].mailbox;
+    uint32_t *mailbox = &harts[arch_hart_index()].mailbox;
 
     if (round < ROUNDS_BEFORE_NAP) {
         csr_set(sip, SIE_SSIE);
@@ -139,6 +141,9 @@ void riscv_yield_hart(unsigned round)
         __atomic_fetch_and(mailbox, ~RISCV_IPI_FLUSH, __ATOMIC_ACQ_REL);
         riscv_serve_remote_flush();
     }
+    // A hart that waits with interrupts masked may wait for ever: it still tells where it is.
+    if (__atomic_load_n(mailbox, __ATOMIC_ACQUIRE) & IPI_HALT)
+        upcall_ipi(IPI_HALT);
     if (__atomic_load_n(mailbox, __ATOMIC_ACQUIRE) != 0)
         csr_set(sip, SIE_SSIE);
     arch_irq_restore(flags);

@@ -6,13 +6,15 @@
 #include "trap_frame.h"
 #include "../riscv.h"
 #include <arch/irq.h>
+#include <arch/smp.h>
 #include <arch/trap.h>
 #include <arch/uaccess.h>
 #include <arch/upcalls.h>
 #include <base/assert.h>
 #include <base/string.h>
 #include <port/csr.h>
-#include <sync/per_hart.h>
+#include <sync/lockdep.h>
+#include <sync/preempt.h>
 
 #define CAUSE_INTERRUPT (1UL << 63)
 
@@ -30,7 +32,8 @@ static const char *const cause_names[] = {
     [15] = "store page fault",
 };
 
-// The trap entry's own, within reach of one offset from tp.
+// First in the hart's block, within reach of one offset from tp; and behind it, the trap entry's own.
+PER_HART struct hart_local hart_local __attribute__((section(".tdata.hart"))) = HART_LOCAL_INITIAL;
 PER_HART uint64_t riscv_trap_scratch[2] __attribute__((section(".tdata.riscv"))) = { 1, 1 };
 PER_HART uint64_t riscv_overflow_stack_top __attribute__((section(".tdata.riscv"))) = 1;
 
@@ -39,13 +42,13 @@ PER_HART uint64_t riscv_probe_landing __attribute__((section(".tdata.riscv"))) =
 
 void riscv_trap_init_hart(void *overflow_stack_top)
 {
-    riscv_overflow_stack_top = (uintptr_t)overflow_stack_top;
-    riscv_probe_landing = 0;
+    this_hart(riscv_overflow_stack_top) = (uintptr_t)overflow_stack_top;
+    this_hart(riscv_probe_landing) = 0;
 }
 
 void arch_hart_set_overflow_stack(void *stack_top)
 {
-    riscv_overflow_stack_top = (uintptr_t)stack_top;
+    this_hart(riscv_overflow_stack_top) = (uintptr_t)stack_top;
 }
 
 static void handle_interrupt(uint64_t number)
@@ -66,15 +69,30 @@ static void handle_interrupt(uint64_t number)
     }
 }
 
+// Only with interrupts enabled does one come, so none is under way, and nothing needs to be restored but the count.
+static void interrupt(uint64_t number)
+{
+    unsigned held = lockdep_held_count();
+
+    preempt_count_add(HARD_IRQ_ONE);
+    handle_interrupt(number);
+    lockdep_check_interrupt_end(held);
+    preempt_count_sub(HARD_IRQ_ONE);
+    if (unlikely(hart_local_read(bottom_halves) != 0) && !in_interrupt())
+        sched_run_bottom_halves();
+    if (unlikely(hart_local_preempt_word() == 0))
+        sched_preempt_masked();
+}
+
 void riscv_trap(struct trap_frame *frame)
 {
     if (frame->cause & CAUSE_INTERRUPT) {
-        handle_interrupt(frame->cause & ~CAUSE_INTERRUPT);
+        interrupt(frame->cause & ~CAUSE_INTERRUPT);
         return;
     }
-    if (riscv_probe_landing != 0) {
-        frame->pc = riscv_probe_landing;
-        riscv_probe_landing = 0;
+    if (this_hart(riscv_probe_landing) != 0) {
+        frame->pc = this_hart(riscv_probe_landing);
+        this_hart(riscv_probe_landing) = 0;
         return;
     }
     upcall_trap(frame);

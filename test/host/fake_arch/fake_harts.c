@@ -8,14 +8,13 @@
 #include <base/assert.h>
 #include <port/irq.h>
 #include <pthread.h>
-#include <sync/per_hart.h>
+#include <arch/per_hart.h>
 
 _Thread_local bool fake_irqs_enabled = true;
 
 // Any thread-local variable serves as the block's start: the others lie at the same distance from it in every
 // thread.
 static _Thread_local char block_start;
-static _Thread_local unsigned my_index;
 static char *block[MAX_HARTS];
 static unsigned started;
 
@@ -30,7 +29,7 @@ static void *round_argument;
 
 static void hart_enter(unsigned index)
 {
-    my_index = index;
+    fake_sched_enter_hart(index);
     block[index] = &block_start;
 }
 
@@ -40,9 +39,9 @@ static void run_round(void)
     __atomic_fetch_add(&arrived, 1, __ATOMIC_ACQ_REL);
     while (__atomic_load_n(&arrived, __ATOMIC_ACQUIRE) < wanted)
         sched_yield();
-    round_fn(my_index, round_argument);
+    round_fn(arch_hart_index(), round_argument);
     if (!fake_irqs_enabled)
-        panic("hart %u came back with interrupts masked", my_index);
+        panic("hart %u came back with interrupts masked", arch_hart_index());
 }
 
 static void *hart_main(void *index)
@@ -57,7 +56,7 @@ static void *hart_main(void *index)
         while (round_number == seen)
             pthread_cond_wait(&changed, &lock);
         seen = round_number;
-        if (my_index >= wanted)
+        if (arch_hart_index() >= wanted)
             continue;
         pthread_mutex_unlock(&lock);
         run_round();
@@ -87,8 +86,8 @@ void fake_harts_init(unsigned hart_count)
 
 void fake_harts_run(unsigned count, void (*fn)(unsigned index, void *argument), void *argument)
 {
-    if (count == 0 || count > started || my_index != 0)
-        panic("hart %u cannot start %u of %u harts", my_index, count, started);
+    if (count == 0 || count > started || arch_hart_index() != 0)
+        panic("hart %u cannot start %u of %u harts", arch_hart_index(), count, started);
     pthread_mutex_lock(&lock);
     round_fn = fn;
     round_argument = argument;
@@ -103,11 +102,6 @@ void fake_harts_run(unsigned count, void (*fn)(unsigned index, void *argument), 
     while (running > 0)
         pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
-}
-
-unsigned arch_hart_index(void)
-{
-    return my_index;
 }
 
 unsigned arch_hart_count(void)

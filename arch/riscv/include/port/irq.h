@@ -10,6 +10,8 @@ static always_inline irqflags_t arch_irq_save(void) { return csr_read_clear(ssta
 
 static always_inline void arch_irq_restore(irqflags_t flags) { csr_set(sstatus, flags & SSTATUS_SIE); }
 
+static always_inline bool arch_irq_was_enabled(irqflags_t flags) { return (flags & SSTATUS_SIE) != 0; }
+
 static always_inline void arch_irq_enable(void) { csr_set(sstatus, SSTATUS_SIE); }
 static always_inline void arch_irq_disable(void) { csr_clear(sstatus, SSTATUS_SIE); }
 static always_inline bool arch_irqs_enabled(void) { return (csr_read(sstatus) & SSTATUS_SIE) != 0; }

@@ -35,6 +35,9 @@ void fake_ram_add(paddr_t start, uint64_t bytes);
 // done.
 void fake_harts_run(unsigned count, void (*fn)(unsigned index, void *argument), void *argument);
 
+// Asks the thread of that hart to end, as thread_kill does, or takes that back.
+void fake_thread_kill(unsigned hart, bool is_killed);
+
 struct fake_tlb_stats {
     uint64_t kernel_flushes, local_flushes;    // calls
     uint64_t granules_named;                   // sum of their operands

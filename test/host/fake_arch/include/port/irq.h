@@ -17,6 +17,7 @@ static always_inline irqflags_t arch_irq_save(void)
 }
 
 static always_inline void arch_irq_restore(irqflags_t flags) { fake_irqs_enabled = flags; }
+static always_inline bool arch_irq_was_enabled(irqflags_t flags) { return flags; }
 static always_inline void arch_irq_enable(void) { fake_irqs_enabled = true; }
 static always_inline void arch_irq_disable(void) { fake_irqs_enabled = false; }
 static always_inline bool arch_irqs_enabled(void) { return fake_irqs_enabled; }

@@ -1,0 +1,26 @@
+// Stacks of ended threads, kept for the next ones by the hart that they ended on.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A stack costs an area, four granules and, when it goes, a fence on every hart; so each hart keeps up to
+// KSTACKS_KEPT, mapped as they are. They count as stacks in the ledger, and go back when memory is short.
+#pragma once
+
+#include <base/compiler.h>
+
+#define KSTACKS_KEPT 4
+
+// A kept stack of this hart, or else a new one (kstack_alloc); NULL without memory. Its contents are undefined: zero,
+// or what an earlier thread left. May sleep.
+must_check void *kstack_cache_alloc(void);
+
+// Keeps a stack from either function, or gives it back when there are enough. Process context.
+void kstack_cache_free(void *stack);
+
+// Gives all kept stacks of all harts back; returns the pages freed. Process context.
+uint64_t kstack_cache_shrink(void);
+
+// Stacks handed out once more, since the start.
+uint64_t kstack_cache_reused_count(void);
+
+// Registers the shrinker. Start-up.
+void kstack_cache_init(void);
