@@ -114,6 +114,7 @@ void mutex_unlock(struct mutex *mutex)
     if ((owner & ~HAS_WAITERS) != self)
         panic("mutex %p is released by a thread that does not own it", (void *)mutex);
 
+    preempt_disable();
     irqflags_t flags = spin_lock_irqsave(&mutex->lock);
     if (list_is_empty(&mutex->waiters)) {
         // The last one who waited has given up meanwhile.
@@ -129,4 +130,5 @@ void mutex_unlock(struct mutex *mutex)
         thread_wake(thread);
     }
     spin_unlock_irqrestore(&mutex->lock, flags);
+    preempt_enable();
 }

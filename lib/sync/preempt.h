@@ -16,8 +16,9 @@
 // both are read at once, and 0 means: now.
 //
 // Masked interrupts forbid preemption too, without being counted: nothing can come in between. So the irq-saving forms
-// of locks leave the count alone. Whoever makes a thread ready with interrupts masked interrupts his own hart, and is
-// preempted when he unmasks them.
+// of locks leave the count alone. Whoever makes a thread ready with interrupts masked, and nothing counted, interrupts
+// his own hart and is preempted when he unmasks them; with preemption disabled around that, preempt_enable does it, at
+// a tenth of the cost.
 //
 // The order of an access to the count and of what it protects is that of the program: a hart sees its own accesses in
 // order, and so do its interrupts (RVWMO, RISC-V unprivileged specification 20191213, section 14.1, memory-model
@@ -56,7 +57,7 @@ void sched_preempt(void);
 void sched_preempt_masked(void);
 
 // Supplied by the scheduler: runs the bottom halves that wait on this hart. Interrupts are enabled or masked, and so
-// they are afterwards; nothing is counted.
+// they are afterwards; the caller cannot be moved to another hart meanwhile.
 void sched_run_bottom_halves(void);
 
 static always_inline void preempt_count_add(uint32_t value)
@@ -91,9 +92,11 @@ static always_inline void local_bh_disable(void)
 
 static always_inline void local_bh_enable(void)
 {
-    preempt_count_sub(BOTTOM_HALF_OFF);
+    // Still on this hart, whose bottom halves they are. An interrupt behind the look finds them allowed, and runs them.
+    preempt_count_sub(BOTTOM_HALF_OFF - PREEMPT_ONE);
     if (unlikely(hart_local_read(bottom_halves) != 0) && !in_interrupt())
         sched_run_bottom_halves();
+    preempt_count_sub(PREEMPT_ONE);
     if (unlikely(hart_local_preempt_word() == 0))
         sched_preempt();
 }

@@ -72,6 +72,7 @@ bool semaphore_down_until(struct semaphore *semaphore, uint64_t deadline)
 
 void semaphore_up(struct semaphore *semaphore)
 {
+    preempt_disable();
     irqflags_t flags = spin_lock_irqsave(&semaphore->lock);
 
     if (list_is_empty(&semaphore->waiters)) {
@@ -83,4 +84,5 @@ void semaphore_up(struct semaphore *semaphore)
         thread_wake(first->thread);
     }
     spin_unlock_irqrestore(&semaphore->lock, flags);
+    preempt_enable();
 }

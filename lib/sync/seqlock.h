@@ -25,7 +25,7 @@ struct seqcount {
 
 static inline void write_seqcount_begin(struct seqcount *seq)
 {
-    __atomic_store_n(&seq->count, seq->count + 1, __ATOMIC_RELAXED);
+    store_relaxed(&seq->count, seq->count + 1);
     __atomic_thread_fence(__ATOMIC_RELEASE);
 }
 

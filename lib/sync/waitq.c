@@ -29,6 +29,7 @@ static void wake_first_locked(struct waitq *queue)
 
 void waitq_leave(struct waitq *queue, struct waiter *waiter, bool is_satisfied)
 {
+    preempt_disable();
     irqflags_t flags = spin_lock_irqsave(&queue->lock);
     bool was_woken = list_is_empty(&waiter->node);
 
@@ -36,22 +37,27 @@ void waitq_leave(struct waitq *queue, struct waiter *waiter, bool is_satisfied)
     if (was_woken && !is_satisfied && !list_is_empty(&queue->waiters))
         wake_first_locked(queue);
     spin_unlock_irqrestore(&queue->lock, flags);
+    preempt_enable();
 }
 
 void waitq_wake_all(struct waitq *queue)
 {
+    preempt_disable();
     irqflags_t flags = spin_lock_irqsave(&queue->lock);
 
     while (!list_is_empty(&queue->waiters))
         wake_first_locked(queue);
     spin_unlock_irqrestore(&queue->lock, flags);
+    preempt_enable();
 }
 
 void waitq_wake_one(struct waitq *queue)
 {
+    preempt_disable();
     irqflags_t flags = spin_lock_irqsave(&queue->lock);
 
     if (!list_is_empty(&queue->waiters))
         wake_first_locked(queue);
     spin_unlock_irqrestore(&queue->lock, flags);
+    preempt_enable();
 }

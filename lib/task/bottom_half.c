@@ -32,12 +32,12 @@ bool tasklet_schedule(struct tasklet *tasklet)
         return false;
     irqflags_t flags = arch_irq_save();
     append_masked(tasklet);
-    arch_irq_restore(flags);
     // From an interrupt, or with bottom halves off, it runs when that ends; with interrupts masked it waits for one.
-    if (!in_atomic())
+    if (!in_interrupt() && arch_irq_was_enabled(flags))
         sched_run_bottom_halves();
     else if (!in_interrupt())
         arch_ipi_send(arch_hart_index(), IPI_WAKE);
+    arch_irq_restore(flags);
     return true;
 }
 

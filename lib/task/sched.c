@@ -24,8 +24,9 @@ struct run_queue {
     struct timer slice;                    // armed while somebody waits, or by jitter
     bool is_slice_armed;                   // (L)
     struct random random;                  // (L)
-    struct seqcount stats_seq;             // for readers of stats; writers have the lock
-    struct sched_stats stats;              // (L)
+    struct sched_stats stats;              // (L) but for idle_time
+    struct seqcount idle_seq;              // for readers of the two below; writers have the lock
+    uint64_t idle_time, idle_since;        // (L) up to then, and when it became idle; 0: it is not
     struct thread idle;
 } aligned_to(CACHE_LINE_BYTES);
 
@@ -105,13 +106,13 @@ static void enqueue_locked(struct run_queue *queue, struct thread *thread)
         list_add_first(ready, &thread->in_queue);
     else
         list_add_last(ready, &thread->in_queue);
-    __atomic_store_n(&queue->ready_count, queue->ready_count + 1, __ATOMIC_RELAXED);
+    store_relaxed(&queue->ready_count, queue->ready_count + 1);
 }
 
 static void dequeue_locked(struct run_queue *queue, struct thread *thread)
 {
     list_remove(&thread->in_queue);
-    __atomic_store_n(&queue->ready_count, queue->ready_count - 1, __ATOMIC_RELAXED);
+    store_relaxed(&queue->ready_count, queue->ready_count - 1);
 }
 
 // What a hart has to do about a thread that was added to its queue. This hart's own affairs are settled here; true
@@ -230,7 +231,7 @@ bool thread_wake(struct thread *thread)
     } else {
         // On no queue for a moment: whoever wakes it now leaves the token.
         thread->state = THREAD_READY;
-        __atomic_store_n(&thread->hart, target, __ATOMIC_RELAXED);
+        store_relaxed(&thread->hart, target);
         spin_unlock_irqrestore(lock, flags);
         add_to_queue(thread);
     }
@@ -251,22 +252,19 @@ static struct thread *pick_locked(struct run_queue *queue)
     return thread;
 }
 
-// The first thing that runs after every switch: on the new stack, with the queue's lock taken by the thread that left.
-static void finish_switch(void)
+// A thread has left that will not come back to this hart: it has ended, or may stay here no longer.
+static cold void part_with(struct run_queue *queue, struct thread *previous)
 {
-    struct run_queue *queue = own_queue();
-    struct thread *previous = queue->previous, *joiner = NULL;
+    struct thread *joiner = NULL;
     bool is_exile = false, is_buried = false;
 
-    if (unlikely(previous->state == THREAD_EXITING)) {
+    if (previous->state == THREAD_EXITING) {
         joiner = previous->joiner;
         is_buried = previous->is_detached;
         previous->state = THREAD_DEAD;
-    } else if (unlikely(previous->state == THREAD_READY && list_is_empty(&previous->in_queue)) &&
-               previous != &queue->idle) {
-        // It may stay here no longer.
+    } else {
         is_exile = true;
-        __atomic_store_n(&previous->hart, choose_hart(queue, previous->affinity & harts_there()), __ATOMIC_RELAXED);
+        store_relaxed(&previous->hart, choose_hart(queue, previous->affinity & harts_there()));
     }
     unlock_own_masked(queue);
     if (joiner)
@@ -277,12 +275,33 @@ static void finish_switch(void)
         add_to_queue(previous);
 }
 
+// The first thing that runs after every switch: on the new stack, with the queue's lock taken by the thread that left.
+static void finish_switch(void)
+{
+    struct run_queue *queue = own_queue();
+    struct thread *previous = queue->previous;
+
+    if (unlikely(previous->state == THREAD_EXITING) ||
+        (previous->state == THREAD_READY && unlikely(list_is_empty(&previous->in_queue)) && previous != &queue->idle))
+        part_with(queue, previous);
+    else
+        unlock_own_masked(queue);
+}
+
+static void note_idle_locked(struct run_queue *queue, bool becomes_idle, uint64_t now)
+{
+    write_seqcount_begin(&queue->idle_seq);
+    if (!becomes_idle)
+        store_relaxed(&queue->idle_time, queue->idle_time + (now - queue->idle_since));
+    store_relaxed(&queue->idle_since, becomes_idle ? now : 0);
+    write_seqcount_end(&queue->idle_seq);
+}
+
 // Leaves the current thread, whose state the caller has changed, for the best one that is ready. Called with the
 // queue's lock held and interrupts masked; returns on this thread's next turn, perhaps on another hart, without.
-static void switch_locked(struct run_queue *queue)
+static void switch_locked(struct run_queue *queue, uint64_t now)
 {
     struct thread *from = queue->running, *to = pick_locked(queue);
-    uint64_t now = arch_time();
 
     lockdep_check_block();
     hart_local_write(preempt.is_unwanted, 1);
@@ -293,11 +312,9 @@ static void switch_locked(struct run_queue *queue)
         unlock_own_masked(queue);
         return;
     }
-    write_seqcount_begin(&queue->stats_seq);
+    if (from == &queue->idle || to == &queue->idle)
+        note_idle_locked(queue, to == &queue->idle, now);
     queue->stats.switch_count++;
-    if (from == &queue->idle)
-        queue->stats.idle_time += now - queue->switched_at;
-    write_seqcount_end(&queue->stats_seq);
     queue->switched_at = now;
     to->switch_count++;
     queue->running = to;
@@ -328,12 +345,13 @@ void thread_yield(void)
 
     lock_own_masked(queue);
     struct thread *self = queue->running;
-    self->voluntary_at = self->run_time + (arch_time() - queue->switched_at);
+    uint64_t now = arch_time();
+    self->voluntary_at = self->run_time + (now - queue->switched_at);
     if (unlikely(self == &queue->idle))
         self->state = THREAD_READY;
     else
         requeue_self_locked(queue, self);
-    switch_locked(queue);
+    switch_locked(queue, now);
     arch_irq_restore(flags);
 }
 
@@ -347,7 +365,8 @@ void thread_block(void)
     lock_own_masked(queue);
     struct thread *self = queue->running;
     ASSERT(self != &queue->idle);
-    self->voluntary_at = self->run_time + (arch_time() - queue->switched_at);
+    uint64_t now = arch_time();
+    self->voluntary_at = self->run_time + (now - queue->switched_at);
     if (self->has_token) {
         self->has_token = false;
         unlock_own_masked(queue);
@@ -355,7 +374,7 @@ void thread_block(void)
         return;
     }
     self->state = THREAD_BLOCKED;
-    switch_locked(queue);
+    switch_locked(queue, now);
     arch_irq_restore(flags);
 }
 
@@ -385,7 +404,7 @@ void sched_preempt_masked(void)
         queue->stats.preempt_count++;
         requeue_self_locked(queue, self);
     }
-    switch_locked(queue);
+    switch_locked(queue, arch_time());
 }
 
 _Noreturn void sched_exit(void)
@@ -396,7 +415,7 @@ _Noreturn void sched_exit(void)
     lock_own_masked(queue);
     ASSERT(queue->running != &queue->idle);
     queue->running->state = THREAD_EXITING;
-    switch_locked(queue);
+    switch_locked(queue, arch_time());
     panic("thread %s runs after its end", queue->running->name);
 }
 
@@ -460,7 +479,7 @@ static struct thread *take_from(struct run_queue *victim, unsigned self)
             }
     if (taken) {
         dequeue_locked(victim, taken);
-        __atomic_store_n(&taken->hart, self, __ATOMIC_RELAXED);
+        store_relaxed(&taken->hart, self);
     }
     spin_unlock_irqrestore(&victim->lock, flags);
     return taken;
@@ -514,7 +533,7 @@ void sched_init_hart(void *stack)
         list_init(&queue->ready[priority]);
     queue->slice = (struct timer)TIMER_INIT(end_of_slice);
     queue->random = random_seeded(choice_seed * MAX_HARTS + queue->hart);
-    queue->switched_at = arch_time();
+    queue->switched_at = queue->idle_since = arch_time();
 
     string_copy(idle->name, "idle", sizeof idle->name);
     idle->hart = queue->hart;
@@ -533,8 +552,8 @@ void sched_configure(uint64_t slice_us, uint64_t jitter_us, uint64_t seed)
 {
     uint64_t hz = arch_timer_hz();
 
-    __atomic_store_n(&slice_ticks, max_of(slice_us * hz / 1000000, (uint64_t)1), __ATOMIC_RELAXED);
-    __atomic_store_n(&jitter_ticks, jitter_us * hz / 1000000, __ATOMIC_RELAXED);
+    store_relaxed(&slice_ticks, max_of(slice_us * hz / 1000000, (uint64_t)1));
+    store_relaxed(&jitter_ticks, jitter_us * hz / 1000000);
     choice_seed = seed;
     for (unsigned hart = 0; hart < MAX_HARTS; hart++)
         queues[hart].random = random_seeded(seed * MAX_HARTS + hart);
@@ -542,7 +561,7 @@ void sched_configure(uint64_t slice_us, uint64_t jitter_us, uint64_t seed)
 
 void sched_start(void)
 {
-    __atomic_store_n(&is_running, true, __ATOMIC_RELAXED);
+    store_relaxed(&is_running, true);
 }
 
 // --- What others may know
@@ -550,13 +569,17 @@ void sched_start(void)
 struct sched_stats sched_stats_of(unsigned hart)
 {
     const struct run_queue *queue = &queues[hart];
-    struct sched_stats stats;
+    struct sched_stats stats = *(const volatile struct sched_stats *)&queue->stats;
+    uint64_t idle_since;
     uint32_t start;
 
     do {
-        start = read_seqcount_begin(&queue->stats_seq);
-        stats = *(const volatile struct sched_stats *)&queue->stats;
-    } while (read_seqcount_retry(&queue->stats_seq, start));
+        start = read_seqcount_begin(&queue->idle_seq);
+        stats.idle_time = __atomic_load_n(&queue->idle_time, __ATOMIC_RELAXED);
+        idle_since = __atomic_load_n(&queue->idle_since, __ATOMIC_RELAXED);
+    } while (read_seqcount_retry(&queue->idle_seq, start));
+    if (idle_since != 0)
+        stats.idle_time += arch_time() - idle_since;
     return stats;
 }
 

@@ -41,13 +41,13 @@ void sched_start(void);
 // For IPI_WAKE: looks at the run queue. In interrupt context.
 void sched_interrupt(void);
 
-// What a hart has done since the start, read as one. Idle time is counted when it ends.
+// What a hart has done since the start.
 struct sched_stats {
     uint64_t switch_count;         // to another thread
     uint64_t preempt_count;        // of these, because of a slice's end or a higher priority
     uint64_t pull_count;           // threads taken from other harts
     uint64_t tick_count;           // slice timer
-    uint64_t idle_time;            // ticks of arch_time()
+    uint64_t idle_time;            // ticks of arch_time(), up to now
 };
 struct sched_stats sched_stats_of(unsigned hart);
 

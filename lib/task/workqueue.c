@@ -24,11 +24,13 @@ bool queue_work_on(unsigned hart, struct work *work)
 
     if (__atomic_exchange_n(&work->is_queued, 1, __ATOMIC_ACQ_REL))
         return false;
+    preempt_disable();
     irqflags_t flags = spin_lock_irqsave(&queue->lock);
     __atomic_store_n(&work->hart, hart, __ATOMIC_RELAXED);
     list_add_last(&queue->items, &work->node);
     thread_wake(queue->worker);
     spin_unlock_irqrestore(&queue->lock, flags);
+    preempt_enable();
     return true;
 }
 

@@ -19,6 +19,7 @@
 #include <mm/page_alloc.h>
 #include <mm/zone.h>
 #include <sync/preempt.h>
+#include <sync/sched.h>
 
 #define KEPT_EMPTY_SLABS 1
 #define REPORTED_LEAKS 8
@@ -430,10 +431,10 @@ int kmem_cache_destroy(struct kmem_cache *cache)
         return -EBUSY;
     }
     destroy_leaving(leaving);
-    // Slabs that kmem_cache_reap took are still being destructed by another hart, with this cache's
+    // Slabs that kmem_cache_reap took are still being destructed by another thread, with this cache's
     // destructor.
-    for (unsigned round = 0; __atomic_load_n(&cache->leaving, __ATOMIC_ACQUIRE) != 0; round++)
-        arch_relax(round);
+    while (__atomic_load_n(&cache->leaving, __ATOMIC_ACQUIRE) != 0)
+        thread_yield();
     cache->objects_per_slab = 0;
     string_copy(cache->name, "(destroyed)", SLAB_NAME_BYTES);
     kmem_cache_free(&cache_cache, cache);
