@@ -26,9 +26,10 @@ static PER_HART bool is_reporting;
 
 #define CALLER() __builtin_return_address(0)
 
+// Asked before anything is known to be right, so it checks nothing itself: in vain for a moment is good enough.
 static bool is_off(void)
 {
-    return this_hart(is_reporting) || panic_is_under_way();
+    return arch_this_hart(is_reporting) || panic_is_under_way();
 }
 
 #define report(...) \
@@ -143,6 +144,12 @@ void might_sleep(void)
                classes[held->lock[held->count - 1].class].name, held->lock[held->count - 1].taken_by);
     else
         report("sleeping in %s", context_name());
+}
+
+void this_hart_check(void)
+{
+    if (!in_atomic() && sched_is_running() && !thread_is_bound() && !is_off())
+        report("data of a hart are touched by a thread that can be moved to another");
 }
 
 void lockdep_check_block(void)

@@ -9,6 +9,7 @@
 //   sleep          might_sleep, blocking, or a sleeping lock, where in_atomic; blocking with a spin lock held
 //   unlock         giving back what is not held; a thread that ends, or an interrupt that returns, with a lock
 //   class          a lock that has no class
+//   per-hart data  this_hart where the thread could be moved to another hart
 //
 // Spin locks are held by a hart, sleeping locks by a thread. Each finding is a violation (<debug/violation.h>).
 #pragma once

@@ -44,6 +44,9 @@ bool thread_is_killed(void);
 // Whether threads are scheduled: false during start-up, when there is nobody to sleep for.
 bool sched_is_running(void);
 
+// Whether the current thread may run on this hart alone.
+bool thread_is_bound(void);
+
 #if CONFIG_CHECKED
 // The sleeping locks that the current thread holds, for <sync/lockdep.h>.
 struct held_locks;

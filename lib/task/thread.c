@@ -37,6 +37,11 @@ bool thread_is_killed(void)
     return __atomic_load_n(&thread_current()->is_killed, __ATOMIC_RELAXED);
 }
 
+bool thread_is_bound(void)
+{
+    return has_at_most_one_bit(thread_current()->affinity & low_bits(arch_hart_count()));
+}
+
 #if CONFIG_CHECKED
 struct held_locks *thread_held_locks(void)
 {

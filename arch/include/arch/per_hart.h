@@ -4,7 +4,7 @@
 // The port defines
 //   PER_HART                          storage class of such a variable, which stands at file level (its declaration
 //                                     in a header is extern _Thread_local)
-//   this_hart(variable)               this hart's copy, as an lvalue
+//   arch_this_hart(variable)          this hart's copy, as an lvalue; callers write this_hart(variable)
 //   per_hart_of(variable, index)      a pointer to that hart's copy; the caller answers for the races
 //   hart_local_read(field), hart_local_write(field, value)
 //                                     a field of this hart's struct hart_local: one load, one store
@@ -40,6 +40,14 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the count is the low 
 char *arch_hart_block(unsigned index);
 
 #include <port/per_hart.h>
+
+// This hart's copy, as an lvalue. Checked builds report a caller that could be moved to another hart meanwhile.
+#if CONFIG_CHECKED
+void this_hart_check(void);        // lib/sync/lockdep.c
+#define this_hart(variable) (*({ this_hart_check(); &arch_this_hart(variable); }))
+#else
+#define this_hart(variable) arch_this_hart(variable)
+#endif
 
 // The dense index of this hart (see <arch/smp.h>). Where the caller can be preempted it is a hint.
 static always_inline unsigned arch_hart_index(void)

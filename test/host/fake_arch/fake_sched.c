@@ -94,6 +94,11 @@ void fake_thread_kill(unsigned hart, bool is_killed)
     thread_wake(&threads[hart]);
 }
 
+bool thread_is_bound(void)
+{
+    return true;
+}
+
 struct held_locks *thread_held_locks(void)
 {
     return &thread_current()->held_locks;

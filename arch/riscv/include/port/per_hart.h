@@ -10,7 +10,7 @@
 
 extern _Thread_local struct hart_local hart_local;
 
-#define this_hart(variable) (*({ \
+#define arch_this_hart(variable) (*({ \
     __typeof__(variable) *this_hart_; \
     __asm__ volatile("lui %0, %%tprel_hi(" #variable ")\n\t" \
                      "add %0, %0, tp, %%tprel_add(" #variable ")\n\t" \

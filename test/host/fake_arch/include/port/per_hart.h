@@ -6,7 +6,7 @@
 
 extern PER_HART struct hart_local hart_local;
 
-#define this_hart(variable) (variable)
+#define arch_this_hart(variable) (variable)
 #define hart_local_read64(field) (*(const volatile uint64_t *)(const volatile void *)&hart_local.field)
 #define hart_local_read(field) (*(volatile __typeof__(hart_local.field) *)&hart_local.field)
 #define hart_local_write(field, value) ((void)(*(volatile __typeof__(hart_local.field) *)&hart_local.field = (value)))
