@@ -168,7 +168,7 @@ void lockdep_check_exit(void)
     if (held->count > 0)
         report("a thread ends with the lock %s %p held, taken at %p", classes[held->lock[0].class].name,
                held->lock[0].lock, held->lock[0].taken_by);
-    if (this_hart(held_spinlocks).count > 0 || preempt_count() != 0)
+    if (in_atomic())
         report("a thread ends in %s, with %u spin locks held", context_name(), this_hart(held_spinlocks).count);
 }
 

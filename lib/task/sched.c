@@ -172,16 +172,45 @@ static void call_idle_hart(struct run_queue *queue, hart_mask_t affinity)
 // Puts a thread that is on no queue and no hart onto its hart's queue.
 static void add_to_queue(struct thread *thread)
 {
-    struct run_queue *queue = &queues[thread->hart];
-    irqflags_t flags = spin_lock_irqsave(&queue->lock);
+    struct spinlock *lock;
+    irqflags_t flags = sched_lock_queue_of(thread, &lock);
+    struct run_queue *queue = container_of(lock, struct run_queue, lock);
     hart_mask_t affinity = thread->affinity;
 
+    // Bound elsewhere while it was on its way: one hart further.
+    while (unlikely(!(affinity & hart_mask_of(queue->hart)))) {
+        store_relaxed(&thread->hart, choose_hart(queue, affinity & harts_there()));
+        spin_unlock_irqrestore(lock, flags);
+        flags = sched_lock_queue_of(thread, &lock);
+        queue = container_of(lock, struct run_queue, lock);
+        affinity = thread->affinity;
+    }
     enqueue_locked(queue, thread);
     bool must_interrupt = react_locked(queue, thread);
     spin_unlock_irqrestore(&queue->lock, flags);
     if (must_interrupt)
         arch_ipi_send(queue->hart, IPI_WAKE);
     call_idle_hart(queue, affinity);
+}
+
+bool sched_set_affinity(struct thread *thread, hart_mask_t affinity)
+{
+    struct spinlock *lock;
+    irqflags_t flags = sched_lock_queue_of(thread, &lock);
+    struct run_queue *queue = container_of(lock, struct run_queue, lock);
+    bool must_leave = !(affinity & hart_mask_of(queue->hart));
+    bool is_queued = thread->state == THREAD_READY && !list_is_empty(&thread->in_queue);
+
+    thread->affinity = affinity;
+    if (must_leave && is_queued)
+        dequeue_locked(queue, thread);
+    must_leave &= is_queued || thread->state == THREAD_RUNNING;
+    spin_unlock_irqrestore(lock, flags);
+    if (must_leave && is_queued)
+        add_to_queue(thread);
+    else if (must_leave && thread != thread_current())
+        arch_ipi_send(queue->hart, IPI_WAKE);
+    return must_leave && !is_queued;
 }
 
 // After threads were made ready on this hart: switches now, or sees to it that somebody will.

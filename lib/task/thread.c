@@ -170,20 +170,9 @@ void thread_kill(struct thread *thread)
 
 void thread_set_affinity(struct thread *thread, hart_mask_t affinity)
 {
-    struct spinlock *lock;
-
     BUG_ON((affinity & low_bits(arch_hart_count())) == 0);
-    irqflags_t flags = sched_lock_queue_of(thread, &lock);
-    thread->affinity = affinity;
-    unsigned hart = thread->hart;
-    bool must_leave = !(affinity & hart_mask_of(hart)) && thread->state == THREAD_RUNNING;
-    spin_unlock_irqrestore(lock, flags);
-    if (thread == thread_current()) {
-        if (must_leave)
-            thread_yield();
-    } else if (must_leave) {
-        arch_ipi_send(hart, IPI_WAKE);
-    }
+    if (sched_set_affinity(thread, affinity) && thread == thread_current())
+        thread_yield();
 }
 
 uint64_t thread_count(void) { return __atomic_load_n(&alive_count, __ATOMIC_RELAXED); }
