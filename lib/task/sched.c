@@ -527,8 +527,8 @@ static bool pull_work(struct run_queue *queue)
             continue;
         irqflags_t flags = spin_lock_irqsave(&queue->lock);
         queue->stats.pull_count++;
-        enqueue_locked(queue, thread);
         spin_unlock_irqrestore(&queue->lock, flags);
+        add_to_queue(thread);
         return true;
     }
     return false;

@@ -7,8 +7,8 @@
 // A new thread's first queue; its hart is chosen as for a wake.
 void sched_add(struct thread *thread);
 
-// Confines the thread to these harts. True when it runs on another: that hart has been told; if it is the caller, he has
-// to yield.
+// Confines the thread to these harts. True when it runs on another: that hart has been told; if it is the caller, he
+// has to yield.
 bool sched_set_affinity(struct thread *thread, hart_mask_t affinity);
 
 // The first thing a new thread does: finishes the switch to it, and unmasks interrupts.
