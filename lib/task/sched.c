@@ -296,8 +296,11 @@ static cold void part_with(struct run_queue *queue, struct thread *previous)
         store_relaxed(&previous->hart, choose_hart(queue, previous->affinity & harts_there()));
     }
     unlock_own_masked(queue);
-    if (joiner)
+    if (joiner) {
         thread_wake(joiner);
+        // The last touch: the joiner waits for it before it frees the thread.
+        __atomic_store_n(&previous->joiner, NULL, __ATOMIC_RELEASE);
+    }
     if (is_buried)
         thread_bury(previous);
     if (is_exile)
@@ -571,10 +574,15 @@ void sched_init_hart(void *stack)
     idle->state = THREAD_RUNNING;
     idle->stack = stack;
     list_init(&idle->in_queue);
-    queue->running = idle;
     hart_local_write(run_queue, queue);
     hart_local_write(current, idle);
     thread_list_add(idle);
+    __atomic_store_n(&queue->running, idle, __ATOMIC_RELEASE);
+}
+
+bool sched_hart_is_there(unsigned hart)
+{
+    return __atomic_load_n(&queues[hart].running, __ATOMIC_ACQUIRE) != NULL;
 }
 
 void sched_configure(uint64_t slice_us, uint64_t jitter_us, uint64_t seed)
