@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 
 from run import patterns
 
@@ -53,6 +54,21 @@ def seconds(text: str) -> float:
     if not re.fullmatch(r"\d{1,6}(\.\d+)?", text) or float(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds above 0")
     return float(text)
+
+
+def minutes(text: str) -> float:
+    if not re.fullmatch(r"\d{1,6}(\.\d+)?", text) or float(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of minutes above 0")
+    return float(text)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """What reads a whole number that is not below `least`."""
+    def count(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {least} to 999999")
+        return int(text)
+    return count
 
 
 def cpu(text: str) -> str:
