@@ -45,8 +45,9 @@ def main() -> int:
     elif how in ("failed", "failed_well"):
         print("stress: FAILED: the ledger holds 3 pages too many")
     elif how not in ("unfinished", "mute_panic"):
-        print(f"stress: passed: {given['seconds']}00 operations in {given['seconds']} s, seed {given['seed']}, harts 4, "
-              f"page size 8192; failed requests: page 0; switches 5; digest 0x{int(given['seed']) * 0x1234567:016x}")
+        seconds, seed = given["seconds"], int(given["seed"])
+        print(f"stress: passed: {seconds}00 operations in {seconds} s, seed {seed}, harts 4, page size 8192; "
+              f"failed requests: page 0; switches 5; digest 0x{seed * 0x1234567:016x}")
     if how == "talkative":
         print("one word more")
     return EXIT_CODES.get(how, 0)

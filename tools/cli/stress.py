@@ -158,7 +158,7 @@ def repeat(found: qemu.Qemu, parsed: argparse.Namespace, machine: qemu.Machine) 
         _print(f"run {n}: result {distinct.index(result) + 1}: {outcome.text}")
         if outcome.code and result is distinct[-1]:
             _print_tail(outcome)
-    _print(f"{parsed.repeat} runs of seed {parsed.seed}: distinct results: {len(distinct)}")
+    _print(f"{parsed.repeat} runs of seed {parsed.seed}, distinct results: {len(distinct)}")
     code = distinct[0][0]
     if len(distinct) > 1:
         code = 1
