@@ -41,6 +41,7 @@ BAD_OPTIONS: tuple[tuple[list[str], list[str]], ...] = (
     (["--minutes", "-1"], ["--minutes", "-1"]),
     (["--minutes", "abc"], ["--minutes", "'abc'"]),
     (["--minutes", "nan"], ["--minutes", "'nan'"]),
+    (["--minutes", "1440.5"], ["--minutes", "'1440.5'"]),
     (["--minutes", "1e9"], ["--minutes", "'1e9'"]),
     (["--sweep", "0"], ["--sweep", "'0'"]),
     (["--sweep", "-3"], ["--sweep", "-3"]),

@@ -11,6 +11,7 @@ from run import patterns
 
 PAGE_SIZES = ("4k", "8k", "16k", "64k")
 MOST_HARTS = 64
+MOST_MINUTES = 24 * 60
 LEAST_MEMORY_M, MOST_MEMORY_M = 64, 16 * 1024
 
 _MEMORY = re.compile(r"(\d{1,9})([MmGg])")
@@ -57,8 +58,8 @@ def seconds(text: str) -> float:
 
 
 def minutes(text: str) -> float:
-    if not re.fullmatch(r"\d{1,6}(\.\d+)?", text) or float(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of minutes above 0")
+    if not re.fullmatch(r"\d{1,6}(\.\d+)?", text) or not 0 < float(text) <= MOST_MINUTES:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of minutes above 0 and up to {MOST_MINUTES}")
     return float(text)
 
 
