@@ -269,8 +269,11 @@ static void finish_switch(void)
         __atomic_store_n(&previous->hart, choose_hart(queue, previous->affinity & harts_there()), __ATOMIC_RELAXED);
     }
     unlock_own_masked(queue);
-    if (joiner)
+    if (joiner) {
         thread_wake(joiner);
+        // The last touch: the joiner waits for it before it frees the thread.
+        __atomic_store_n(&previous->joiner, NULL, __ATOMIC_RELEASE);
+    }
     if (is_buried)
         thread_bury(previous);
     if (is_exile)

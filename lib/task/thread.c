@@ -114,13 +114,20 @@ void thread_join(struct thread *thread)
     might_sleep();
     irqflags_t flags = sched_lock_queue_of(thread, &lock);
     BUG_ON(thread->is_detached || thread->joiner);
-    thread->joiner = thread_current();
+    bool has_to_wait = thread->state != THREAD_DEAD;
+    if (has_to_wait)
+        thread->joiner = thread_current();
     while (thread->state != THREAD_DEAD) {
         spin_unlock_irqrestore(lock, flags);
         thread_block();
         flags = sched_lock_queue_of(thread, &lock);
     }
     spin_unlock_irqrestore(lock, flags);
+    // Another's wake may have brought us here first: whoever is about to wake us must have done so before we go on,
+    // since we may end, and be freed, ourselves.
+    if (has_to_wait)
+        for (unsigned round = 0; __atomic_load_n(&thread->joiner, __ATOMIC_ACQUIRE); round++)
+            arch_relax(round);
     free_thread(thread);
 }
 

@@ -58,7 +58,7 @@ struct thread {
     void *stack;                           // (C) lowest byte
     void (*function)(void *argument);      // (C)
     void *argument;                        // (C)
-    struct thread *joiner;                 // (Q)
+    struct thread *joiner;                 // (Q) cleared once it has been woken; next in the graveyard
     struct list all;                       // the list of all threads
     char name[THREAD_NAME_BYTES];          // (C)
 #if CONFIG_CHECKED
