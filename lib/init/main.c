@@ -253,6 +253,9 @@ static init_code void start_harts(void)
             error = arch_hart_start(id, block, stack + KERNEL_STACK_SIZE, overflow_stack + KERNEL_STACK_SIZE);
         if (error != 0)
             refuse("hart %lu does not start: error %d", id, error);
+        // It counts as running now, but its run queue may not be ready yet.
+        for (unsigned round = 0; !sched_hart_is_there(i); round++)
+            arch_relax(round);
     }
 }
 

@@ -526,10 +526,15 @@ void sched_init_hart(void *stack)
     idle->state = THREAD_RUNNING;
     idle->stack = stack;
     list_init(&idle->in_queue);
-    queue->running = idle;
     hart_local_write(run_queue, queue);
     hart_local_write(current, idle);
     thread_list_add(idle);
+    __atomic_store_n(&queue->running, idle, __ATOMIC_RELEASE);
+}
+
+bool sched_hart_is_there(unsigned hart)
+{
+    return __atomic_load_n(&queues[hart].running, __ATOMIC_ACQUIRE) != NULL;
 }
 
 void sched_configure(uint64_t slice_us, uint64_t jitter_us, uint64_t seed)

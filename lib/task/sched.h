@@ -28,6 +28,9 @@
 // Makes the caller the idle thread of this hart, on the given stack. Once for every hart.
 void sched_init_hart(void *stack);
 
+// Whether the hart has done so, and threads may be made for it.
+bool sched_hart_is_there(unsigned hart);
+
 // Turns the caller into this hart's idle loop; never returns.
 _Noreturn void sched_idle(void);
 
