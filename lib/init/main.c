@@ -60,7 +60,7 @@ BOOTARG_U64(jitter_us, 0, 1000000, 0, "us",
 BOOTARG_U64(watchdog, 0, 3600, 30, "s", "how long a hart may be deaf or a thread not let go; 0: for ever");
 BOOTARG_TEXT(filter, 1792, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
 BOOTARG_CHOICE(log, "error|warn|info|debug", CONFIG_LOG_LEVEL, "log lines shown");
-BOOTARG_TEXT(mode, 16, "shell", "what to do when the kernel is up: shell, test, bench, study");
+BOOTARG_TEXT(mode, 16, "shell", "what to do when the kernel is up: shell, test, bench, study, stress");
 
 extern const struct boot_mode __boot_modes_start[], __boot_modes_end[];
 

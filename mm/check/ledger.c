@@ -13,13 +13,15 @@ struct ledger ledger_take(void)
         ledger.total += end.value - start.value;
         for (pfn_t at = start; at.value < end.value;) {
             const struct page *page = pfn_to_page(at);
+            // Read once: it may change meanwhile, and then the sums are off, but nothing else is.
+            unsigned type = page_type(page);
             uint64_t pages = 1;
 
-            if (page->type == PAGE_TAIL || page->type >= PAGE_TYPE_COUNT) {
+            if (type == PAGE_TAIL || type >= PAGE_TYPE_COUNT) {
                 ledger.orphans++;
             } else {
                 pages = 1UL << (page->order & 63);
-                ledger.pages[page->type] += pages;
+                ledger.pages[type] += pages;
             }
             at.value += pages;
         }

@@ -85,10 +85,11 @@ def check_help(report: Report, directory: Path) -> None:
     linked = directory / "linked"
     linked.symlink_to(QUIRE)
     for arguments, words in (
-        (["help"], ["study", "test", "run", "bench", "build", "setup"]),
-        (["--help"], ["study", "test", "run", "bench", "build", "setup"]),
+        (["help"], ["study", "test", "run", "stress", "bench", "build", "setup"]),
+        (["--help"], ["study", "test", "run", "stress", "bench", "build", "setup"]),
         (["run", "--help"], ["--page-size", "--harts", "--mem", "--append", "--cpu", "--icount", "--seed"]),
         (["test", "--help"], ["--suite", "--seed", "PATTERN"]),
+        (["stress", "--help"], ["--minutes", "--harts", "--seed", "--icount", "--sweep", "--repeat", "--checked"]),
         (["bench", "-h"], ["--page-size", "--harts", "--json", "PATTERN"]),
         (["build", "--help"], ["build/"]),
         (["setup", "--help"], ["--check"]),
@@ -111,7 +112,7 @@ def check_qemu(report: Report, directory: Path) -> None:
     old = directory / "old-qemu"
     old.write_text("#!/bin/sh\necho 'QEMU emulator version 6.2.0 (Debian)'\n", encoding="utf-8")
     old.chmod(0o755)
-    for arguments in (["run", "--", "help"], ["bench"], ["study"], ["test"]):
+    for arguments in (["run", "--", "help"], ["stress"], ["bench"], ["study"], ["test"]):
         for program, words in ((str(old), ["too old", "6.2.0", "7.0"]),
                                ("/nonexistent/qemu", ["/nonexistent/qemu"])):
             done = call(arguments, QUIRE_QEMU=program)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from cli import bench, build, options, running, study, testing  # noqa: E402
+from cli import bench, build, options, running, stress, study, testing  # noqa: E402
 from run import process, qemu  # noqa: E402
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -20,7 +20,7 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="tools/quire", allow_abbrev=False)
     subparsers = top.add_subparsers(dest="subcommand", required=True)
-    for module in (build, testing, running, bench):
+    for module in (build, testing, running, stress, bench):
         module.add_parser(subparsers)
     return top
 

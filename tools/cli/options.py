@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 
 from run import patterns
 
 PAGE_SIZES = ("4k", "8k", "16k", "64k")
 MOST_HARTS = 64
+MOST_MINUTES = 24 * 60
 LEAST_MEMORY_M, MOST_MEMORY_M = 64, 16 * 1024
 
 _MEMORY = re.compile(r"(\d{1,9})([MmGg])")
@@ -53,6 +55,21 @@ def seconds(text: str) -> float:
     if not re.fullmatch(r"\d{1,6}(\.\d+)?", text) or float(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds above 0")
     return float(text)
+
+
+def minutes(text: str) -> float:
+    if not re.fullmatch(r"\d{1,6}(\.\d+)?", text) or not 0 < float(text) <= MOST_MINUTES:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of minutes above 0 and up to {MOST_MINUTES}")
+    return float(text)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """What reads a whole number that is not below `least`."""
+    def count(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {least} to 999999")
+        return int(text)
+    return count
 
 
 def cpu(text: str) -> str:

@@ -55,11 +55,12 @@ def _text(raw: bytes) -> str:
 
 def run_lines(argv: Sequence[str], limit_s: float, on_line: Callable[[str], None], *,
               environment: Mapping[str, str] | None = None,
-              stdin: int | IO[bytes] | None = subprocess.DEVNULL) -> Ended:
+              stdin: int | IO[bytes] | None = subprocess.DEVNULL,
+              output_limit: int = OUTPUT_LIMIT_BYTES) -> Ended:
     """Runs `argv` and calls `on_line` with each line of its standard output, without the line's end.
 
     A last line that has no end is handed on too, unless it is empty. Standard error is collected. The child
-    is killed when `limit_s` seconds have passed, when it prints more than OUTPUT_LIMIT_BYTES, or when this
+    is killed when `limit_s` seconds have passed, when it prints more than `output_limit` bytes, or when this
     call is left by an exception. Call it from the main thread: the child dies with the thread that starts it.
     Raises OSError when the program cannot be started.
     """
@@ -81,7 +82,7 @@ def run_lines(argv: Sequence[str], limit_s: float, on_line: Callable[[str], None
                     chunk = os.read(pipe, 1 << 16)
                     open_ended = bool(chunk)
                     total += len(chunk)
-                    flooded = total > OUTPUT_LIMIT_BYTES
+                    flooded = total > output_limit
                     *lines, pending = (pending + chunk).split(b"\n")
                     for line in lines:
                         on_line(_text(line.removesuffix(b"\r")))

@@ -18,6 +18,9 @@ struct hart_start {
     uint64_t satp;
 };
 
+// Of the hart that is being started.
+extern struct hart_start riscv_hart_start;
+
 _Static_assert(offsetof(struct hart_start, stack_top) == HART_START_STACK_TOP, "head.S");
 _Static_assert(offsetof(struct hart_start, block) == HART_START_BLOCK, "head.S");
 _Static_assert(offsetof(struct hart_start, resume_at) == HART_START_CONTINUE, "head.S");

@@ -21,6 +21,14 @@ _start:
     mv      s0, a0
     mv      s1, a1
 
+    // OpenSBI 1.1 (sbi_hsm_hart_start) lets a hart go before it has noted where to, and one that looks at that
+    // moment comes here, where the first one went. The record of the hart that is being started is its own.
+    la      t0, is_entered
+    li      t1, 1
+    amoswap.w t1, t1, (t0)
+    la      a1, riscv_hart_start
+    bnez    t1, riscv_secondary_start
+
     la      t0, __bss_start
     la      t1, __bss_end
 1:  bgeu    t0, t1, 2f
@@ -96,6 +104,14 @@ riscv_secondary_continue:
     unimp
     .cfi_endproc
     .size riscv_secondary_start, . - riscv_secondary_start
+
+// Not in .bss, which the first hart clears.
+    .section .data
+    .balign 4
+is_entered:
+    .word   0
+
+    .section .head.text, "ax"
 
 // Absolute values, since an instruction here can only reach what is near the physical pc.
     .balign 8

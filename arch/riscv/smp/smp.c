@@ -21,6 +21,8 @@
 #define ROUNDS_BEFORE_NAP 256
 #define NAPS_PER_SECOND 20000
 
+struct hart_start riscv_hart_start;
+
 extern char __boot_hart_block[], __tdata_start[], __tdata_bytes[], __hart_block_bytes[];
 extern char __boot_overflow_stack[];
 
@@ -53,7 +55,6 @@ void riscv_first_hart(uint64_t hart_id)
 
 int arch_hart_start(uint64_t machine_id, void *block, void *stack_top, void *overflow_stack_top)
 {
-    static struct hart_start start;
     unsigned index = arch_hart_count();
 
     ASSERT(index < MAX_HARTS);
@@ -64,7 +65,7 @@ int arch_hart_start(uint64_t machine_id, void *block, void *stack_top, void *ove
     *per_hart_of(riscv_overflow_stack_top, index) = (uintptr_t)overflow_stack_top;
     *per_hart_of(riscv_probe_landing, index) = 0;
 
-    start = (struct hart_start){
+    riscv_hart_start = (struct hart_start){
         .stack_top = (uintptr_t)stack_top,
         .block = (uintptr_t)block,
         .resume_at = (uintptr_t)riscv_secondary_continue,
@@ -72,7 +73,7 @@ int arch_hart_start(uint64_t machine_id, void *block, void *stack_top, void *ove
     };
     uint64_t up = (uintptr_t)__kernel_start - arch_image_phys().value;
     struct sbi_result result = sbi_hart_start(machine_id, (uintptr_t)riscv_secondary_start - up,
-                                              (uintptr_t)&start - up);
+                                              (uintptr_t)&riscv_hart_start - up);
     if (result.error != 0)
         return -ENODEV;
 
