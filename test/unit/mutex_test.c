@@ -186,6 +186,8 @@ static void race_kill_with_unlock(unsigned index, void *unused unused_arg)
             // Hart 1 is the victim and waits first; hart 2 kills, the others wait behind.
             SPIN_UNTIL(waiting() == harts - 2);
             STORE(race.may_race, i);
+            for (unsigned pause = i % 16; pause > 0; pause--)
+                let_others_run();
             mutex_unlock(&mutex);
             SPIN_UNTIL(LOAD(race.finished) == harts - 1);
             if (PLAIN(mutex.owner) != 0)
@@ -203,6 +205,8 @@ static void race_kill_with_unlock(unsigned index, void *unused unused_arg)
             revive_current();
         } else if (index == 2) {
             SPIN_UNTIL(LOAD(race.may_race) == i);
+            for (unsigned pause = i / 16 % 16; pause > 0; pause--)
+                let_others_run();
             kill_on_hart(1, arrival.thread[1]);
         } else {
             SPIN_UNTIL(waiting() > 0);

@@ -191,6 +191,8 @@ static void race_with_wake(unsigned index, void *is_by_kill)
             // The first may have run out of time before the last has come.
             SPIN_UNTIL(waiting() + LOAD(pass.left) >= harts - 2);
             STORE(pass.may_race, i);
+            for (unsigned pause = i % 16; pause > 0; pause--)
+                let_others_run();
             STORE(pass.item, 1);
             waitq_wake_one(&queue);
             SPIN_UNTIL(LOAD(pass.item) == 0);
@@ -202,11 +204,13 @@ static void race_with_wake(unsigned index, void *is_by_kill)
         SPIN_UNTIL(LOAD(pass.round) == i);
         if (index == 2) {
             SPIN_UNTIL(LOAD(pass.may_race) == i);
+            for (unsigned pause = i / 16 % 16; pause > 0; pause--)
+                let_others_run();
             if (is_by_kill)
                 kill_on_hart(1, crowd.thread[1]);
         } else if (index == 1) {
             bool is_got = is_by_kill ? wait_event_killable(&queue, take_item()) :
-                          wait_event_until(&queue, take_item(), arch_time() + arch_timer_hz() / 20000);
+                          wait_event_until(&queue, take_item(), arch_time() + arch_timer_hz() / 1000000 * (i % 32));
             pass.first_got_it += is_got;
             if (is_by_kill) {
                 SPIN_UNTIL(thread_is_killed());
