@@ -87,6 +87,8 @@ KTEST(lockdep, finds_an_inversion_with_any_lock_held)
 
     EXPECT_VIOLATIONS(1, spin_lock(&inner); flags = spin_lock_irqsave(&irq_inner); spin_unlock(&inner);
                       take(&irq_outer); spin_unlock_irqrestore(&irq_inner, flags));
+    EXPECT_VIOLATIONS(1, mutex_lock(&sleep_inner); EXPECT(mutex_trylock(&sleep_outer)); mutex_lock(&sleep_inner_twin);
+                      mutex_unlock(&sleep_inner); mutex_unlock(&sleep_outer); mutex_unlock(&sleep_inner_twin));
     EXPECT_VIOLATIONS(0, spin_lock(&outer); spin_lock(&inner); spin_unlock(&outer);
                       flags = spin_lock_irqsave(&irq_inner); spin_unlock_irqrestore(&irq_inner, flags);
                       spin_unlock(&inner));

@@ -167,6 +167,55 @@ KTEST(mutex, killed_waiters_leave_no_trace)
     EXPECT(list_is_empty(&mutex.waiters));
 }
 
+// Hart 2 owns, hart 1 waits, hart 0 holds up both at the wait lock: first the unlocker, then the one who gives up.
+static unsigned stage;                     // (A)
+
+static bool is_last_at_wait_lock(unsigned hart)
+{
+    return LOAD(mutex.lock.word) >> 18 == hart + 1;
+}
+
+static void be_killed_behind_the_unlocker(unsigned index, void *unused unused_arg)
+{
+    arrival.thread[index] = thread_current();
+    if (index == 0) {
+        SPIN_UNTIL(LOAD(stage) == 1);
+        SPIN_UNTIL(waiting() == 1);
+        irqflags_t flags = spin_lock_irqsave(&mutex.lock);
+        STORE(stage, 2);
+        SPIN_UNTIL(is_last_at_wait_lock(2));
+        kill_on_hart(1, arrival.thread[1]);
+        SPIN_UNTIL(is_last_at_wait_lock(1));
+        spin_unlock_irqrestore(&mutex.lock, flags);
+    } else if (index == 1) {
+        SPIN_UNTIL(LOAD(stage) == 1);
+        if (EXPECT(mutex_lock_killable(&mutex))) {
+            EXPECT_EQ(mutex_owner(&mutex), thread_current());
+            mutex_unlock(&mutex);
+        }
+        revive_current();
+    } else if (index == 2) {
+        mutex_lock(&mutex);
+        STORE(stage, 1);
+        SPIN_UNTIL(LOAD(stage) == 2);
+        mutex_unlock(&mutex);
+    }
+}
+
+// Who is handed the mutex while he gives up has it: the kill came too late.
+KTEST(mutex, handover_comes_before_a_late_kill)
+{
+    if (arch_hart_count() < 3)
+        ktest_skip("takes three harts");
+    for (unsigned i = 0; i < 20; i++) {
+        stage = 0;
+        ktest_run_on_harts(be_killed_behind_the_unlocker, NULL);
+        EXPECT_EQ(mutex.owner, 0);
+        EXPECT(list_is_empty(&mutex.waiters));
+        mutex.owner = 0;
+    }
+}
+
 static struct {
     unsigned round, may_race;              // (A)
     unsigned finished;                     // (A)

@@ -106,7 +106,7 @@ KTEST(refcount, put_below_zero_saturates)
     expect_saturated(&count);
 }
 
-#define OBJECTS 64
+#define OBJECTS 4096
 
 static struct {
     refcount_t count[OBJECTS];
@@ -119,13 +119,13 @@ static void share(unsigned index, void *unused unused_arg)
 {
     for (unsigned i = 0; i < objects.rounds; i++)
         for (unsigned k = 0; k < OBJECTS; k++) {
-            refcount_t *count = &objects.count[(k + index * 7) % OBJECTS];
-            unsigned *freed = &objects.freed[(k + index * 7) % OBJECTS];
+            refcount_t *count = &objects.count[k];
+            unsigned *freed = &objects.freed[k];
 
             // The hart's own reference goes in the last round; until then there are more on top of it.
             if (refcount_get_unless_zero(count)) {
                 ADD(objects.revived, LOAD(*freed) != 0);
-                if (k % 16 == index)
+                if (k % 64 == index)
                     let_others_run();
                 if (refcount_put(count))
                     ADD(*freed, 1);
@@ -141,7 +141,7 @@ KTEST(refcount, one_hart_is_the_last)
     unsigned wrong = 0;
 
     memset(&objects, 0, sizeof(objects));
-    objects.rounds = ktest_rounds(2000, 100);
+    objects.rounds = ktest_rounds(20, 3);
     for (unsigned k = 0; k < OBJECTS; k++)
         refcount_set(&objects.count[k], arch_hart_count());
     EXPECT_EQ(REPORTS(ktest_run_on_harts(share, NULL)), 0);

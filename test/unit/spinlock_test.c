@@ -202,10 +202,31 @@ static struct {
     unsigned overtaken_by[MAX_HARTS];
     unsigned worst;
     uint64_t seen_count;
+    unsigned has_begun;                    // (A) hart 0 holds the lock
 } line;
+
+static void look_at_line(void)
+{
+    unsigned last = TAIL_OF_HART(LOAD(process_lock.word));
+
+    if (last != 0 && !line.is_seen[last - 1]) {
+        line.is_seen[last - 1] = true;
+        line.overtaken_by[last - 1] = 0;
+        line.seen_count++;
+    }
+}
 
 static void crowd(unsigned index, void *harts)
 {
+    if (index == 0) {
+        // Somebody stands in line at least once, however the harts run.
+        spin_lock(&process_lock);
+        STORE(line.has_begun, 1);
+        SPIN_UNTIL(TAIL_OF_HART(LOAD(process_lock.word)) != 0);
+        look_at_line();
+        spin_unlock(&process_lock);
+    }
+    SPIN_UNTIL(LOAD(line.has_begun));
     for (unsigned i = 0; i < rounds; i++) {
         spin_lock(&process_lock);
         if (line.is_seen[index] && line.overtaken_by[index] > line.worst)
@@ -214,12 +235,7 @@ static void crowd(unsigned index, void *harts)
         for (unsigned other = 0; other < *(unsigned *)harts; other++)
             line.overtaken_by[other] += line.is_seen[other];
         let_others_run();
-        unsigned last = TAIL_OF_HART(LOAD(process_lock.word));
-        if (last != 0 && !line.is_seen[last - 1]) {
-            line.is_seen[last - 1] = true;
-            line.overtaken_by[last - 1] = 0;
-            line.seen_count++;
-        }
+        look_at_line();
         spin_unlock(&process_lock);
     }
 }
