@@ -66,7 +66,8 @@ bool cancel_work(struct work *work)
     bool was_queued = false;
 
     might_sleep();
-    for (bool is_running = true; is_running;) {
+    bool is_running = true;
+    for (unsigned round = 0; is_running; round++) {
         struct work_queue *queue = &queues[__atomic_load_n(&work->hart, __ATOMIC_RELAXED)];
         irqflags_t flags = spin_lock_irqsave(&queue->lock);
         if (work->is_queued && queue == &queues[work->hart] && !list_is_empty(&work->node)) {
@@ -77,8 +78,10 @@ bool cancel_work(struct work *work)
         // It may have queued itself again, or be about to be put into a queue.
         is_running = queue->running == work || work->is_queued;
         spin_unlock_irqrestore(&queue->lock, flags);
-        if (is_running)
+        if (is_running) {
             thread_yield();
+            arch_relax(round);
+        }
     }
     return was_queued;
 }
