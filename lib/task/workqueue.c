@@ -61,6 +61,12 @@ static void run_items(void *argument)
     }
 }
 
+// Whether it is in a list; one that was never in any has no neighbours, not even itself.
+static bool is_in_list_locked(const struct work *work)
+{
+    return work->node.next != NULL && !list_is_empty(&work->node);
+}
+
 bool cancel_work(struct work *work)
 {
     bool was_queued = false;
@@ -70,7 +76,7 @@ bool cancel_work(struct work *work)
     for (unsigned round = 0; is_running; round++) {
         struct work_queue *queue = &queues[__atomic_load_n(&work->hart, __ATOMIC_RELAXED)];
         irqflags_t flags = spin_lock_irqsave(&queue->lock);
-        if (work->is_queued && queue == &queues[work->hart] && !list_is_empty(&work->node)) {
+        if (work->is_queued && queue == &queues[work->hart] && is_in_list_locked(work)) {
             list_remove(&work->node);
             __atomic_store_n(&work->is_queued, 0, __ATOMIC_RELEASE);
             was_queued = true;
