@@ -168,13 +168,23 @@ static void call_idle_hart(struct run_queue *queue, hart_mask_t affinity)
         arch_ipi_send(lowest_bit(idle), IPI_WAKE);
 }
 
-// Puts a thread that is on no queue and no hart onto its hart's queue.
+// Puts a thread that is on no queue and no hart onto its hart's queue; or onto another's, if it has lost the right to
+// that hart meanwhile.
 static void add_to_queue(struct thread *thread)
 {
-    struct run_queue *queue = &queues[thread->hart];
-    irqflags_t flags = spin_lock_irqsave(&queue->lock);
-    hart_mask_t affinity = thread->affinity;
+    struct run_queue *queue;
+    hart_mask_t affinity;
+    irqflags_t flags;
 
+    for (;;) {
+        queue = &queues[thread->hart];
+        flags = spin_lock_irqsave(&queue->lock);
+        affinity = thread->affinity;
+        if (likely(affinity & hart_mask_of(queue->hart)))
+            break;
+        __atomic_store_n(&thread->hart, choose_hart(queue, affinity & harts_there()), __ATOMIC_RELAXED);
+        spin_unlock_irqrestore(&queue->lock, flags);
+    }
     enqueue_locked(queue, thread);
     bool must_interrupt = react_locked(queue, thread);
     spin_unlock_irqrestore(&queue->lock, flags);
@@ -201,6 +211,20 @@ void sched_add(struct thread *thread)
     thread->hart = choose_queue_locked(queue, thread);
     unlock_own_masked(queue);
     arch_irq_restore(flags);
+    add_to_queue(thread);
+    preempt_soon();
+}
+
+bool sched_take_off_locked(struct thread *thread)
+{
+    if (thread->state != THREAD_READY || list_is_empty(&thread->in_queue))
+        return false;
+    dequeue_locked(&queues[thread->hart], thread);
+    return true;
+}
+
+void sched_put_back(struct thread *thread)
+{
     add_to_queue(thread);
     preempt_soon();
 }
@@ -479,8 +503,8 @@ static bool pull_work(struct run_queue *queue)
             continue;
         irqflags_t flags = spin_lock_irqsave(&queue->lock);
         queue->stats.pull_count++;
-        enqueue_locked(queue, thread);
         spin_unlock_irqrestore(&queue->lock, flags);
+        add_to_queue(thread);
         return true;
     }
     return false;

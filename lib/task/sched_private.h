@@ -13,6 +13,11 @@ void sched_begin_thread(void);
 // The current thread leaves its hart for ever. Interrupts are masked by this.
 _Noreturn void sched_exit(void);
 
+// Takes a thread off its queue, whose lock is held, if it waits there for its turn; and gives it one again, on a hart
+// that it may use, without the lock.
+bool sched_take_off_locked(struct thread *thread);
+void sched_put_back(struct thread *thread);
+
 // Locks the run queue that the thread belongs to, and masks interrupts.
 irqflags_t sched_lock_queue_of(struct thread *thread, struct spinlock **queue_lock);
 

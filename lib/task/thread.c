@@ -172,7 +172,10 @@ void thread_set_affinity(struct thread *thread, hart_mask_t affinity)
     thread->affinity = affinity;
     unsigned hart = thread->hart;
     bool must_leave = !(affinity & hart_mask_of(hart)) && thread->state == THREAD_RUNNING;
+    bool is_off_queue = !(affinity & hart_mask_of(hart)) && sched_take_off_locked(thread);
     spin_unlock_irqrestore(lock, flags);
+    if (is_off_queue)
+        sched_put_back(thread);
     if (thread == thread_current()) {
         if (must_leave)
             thread_yield();
