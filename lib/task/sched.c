@@ -329,7 +329,7 @@ static void switch_locked(struct run_queue *queue)
     hart_local_write(current, to);
     if (from == &queue->idle)
         watchdog_note_busy();
-    if (unlikely(is_drawing_lots()) && to != &queue->idle)
+    if (to != &queue->idle && (queue->ready_count > 0 || unlikely(is_drawing_lots())))
         arm_slice_locked(queue);
     arch_context_switch(&from->context, &to->context);
     finish_switch();
