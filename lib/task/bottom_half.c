@@ -96,8 +96,11 @@ static void run_bottom_halves(void *unused unused_arg)
 
 void tasklet_wait(struct tasklet *tasklet)
 {
-    while (__atomic_load_n(&tasklet->state, __ATOMIC_ACQUIRE) != 0)
+    // It runs on this hart as soon as this thread yields, or on another.
+    for (unsigned round = 0; __atomic_load_n(&tasklet->state, __ATOMIC_ACQUIRE) != 0; round++) {
         thread_yield();
+        arch_relax(round);
+    }
 }
 
 void bottom_half_init(void)

@@ -169,21 +169,22 @@ static void call_idle_hart(struct run_queue *queue, hart_mask_t affinity)
         arch_ipi_send(lowest_bit(idle), IPI_WAKE);
 }
 
-// Puts a thread that is on no queue and no hart onto its hart's queue.
+// Puts a thread that is on no queue and no hart onto its hart's queue; or onto another's, if it has lost the right to
+// that hart meanwhile.
 static void add_to_queue(struct thread *thread)
 {
-    struct spinlock *lock;
-    irqflags_t flags = sched_lock_queue_of(thread, &lock);
-    struct run_queue *queue = container_of(lock, struct run_queue, lock);
-    hart_mask_t affinity = thread->affinity;
+    struct run_queue *queue;
+    hart_mask_t affinity;
+    irqflags_t flags;
 
-    // Bound elsewhere while it was on its way: one hart further.
-    while (unlikely(!(affinity & hart_mask_of(queue->hart)))) {
-        store_relaxed(&thread->hart, choose_hart(queue, affinity & harts_there()));
-        spin_unlock_irqrestore(lock, flags);
-        flags = sched_lock_queue_of(thread, &lock);
-        queue = container_of(lock, struct run_queue, lock);
+    for (;;) {
+        queue = &queues[thread->hart];
+        flags = spin_lock_irqsave(&queue->lock);
         affinity = thread->affinity;
+        if (likely(affinity & hart_mask_of(queue->hart)))
+            break;
+        store_relaxed(&thread->hart, choose_hart(queue, affinity & harts_there()));
+        spin_unlock_irqrestore(&queue->lock, flags);
     }
     enqueue_locked(queue, thread);
     bool must_interrupt = react_locked(queue, thread);
@@ -354,7 +355,7 @@ static void switch_locked(struct run_queue *queue, uint64_t now)
     hart_local_write(current, to);
     if (from == &queue->idle)
         watchdog_note_busy();
-    if (unlikely(is_drawing_lots()) && to != &queue->idle)
+    if (to != &queue->idle && (queue->ready_count > 0 || unlikely(is_drawing_lots())))
         arm_slice_locked(queue);
     arch_context_switch(&from->context, &to->context);
     finish_switch();

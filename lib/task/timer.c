@@ -10,7 +10,7 @@
 struct timer_queue {
     struct spinlock lock;
     struct heap heap;              // (L)
-    struct timer *running;         // (L) whose function is under way
+    struct timer *running;         // (A) whose function is under way; set under the lock
     uint64_t programmed;           // (L) what the hardware's timer is set to
     uint64_t fired_count;          // (L)
 } aligned_to(CACHE_LINE_BYTES);
@@ -85,6 +85,15 @@ void timer_arm(struct timer *timer, uint64_t deadline)
     arch_irq_restore(outer);
 }
 
+// Its function may still run on a hart that it was in the queue of before.
+static bool is_running_anywhere(const struct timer *timer)
+{
+    for (unsigned hart = 0; hart < arch_hart_count(); hart++)
+        if (__atomic_load_n(&queues[hart].running, __ATOMIC_ACQUIRE) == timer)
+            return true;
+    return false;
+}
+
 bool timer_cancel(struct timer *timer)
 {
     bool was_armed = false;
@@ -92,7 +101,6 @@ bool timer_cancel(struct timer *timer)
     for (unsigned round = 0;; round++) {
         irqflags_t flags;
         struct timer_queue *queue = lock_queue_of(timer, &flags);
-        bool is_running = queue->running == timer;
 
         if (timer->is_armed) {
             disarm_locked(queue, timer);
@@ -101,6 +109,8 @@ bool timer_cancel(struct timer *timer)
         // The hardware's timer is only this hart's to set; elsewhere an interrupt too many does no harm.
         if (queue == &queues[arch_hart_index()])
             program_locked(queue);
+        // Whoever moved the timer here has held the lock of the queue that it came from: so what runs there is seen.
+        bool is_running = is_running_anywhere(timer);
         spin_unlock_irqrestore(&queue->lock, flags);
         // A function that is under way may arm its timer again.
         if (!is_running)
@@ -120,11 +130,11 @@ void timer_interrupt(void)
     while ((timer = first_of(queue)) && timer->deadline <= arch_time()) {
         disarm_locked(queue, timer);
         queue->fired_count++;
-        queue->running = timer;
+        __atomic_store_n(&queue->running, timer, __ATOMIC_RELAXED);
         spin_unlock_irqrestore(&queue->lock, flags);
         timer->function(timer);
         flags = spin_lock_irqsave(&queue->lock);
-        queue->running = NULL;
+        __atomic_store_n(&queue->running, NULL, __ATOMIC_RELEASE);
     }
     program_locked(queue);
     spin_unlock_irqrestore(&queue->lock, flags);

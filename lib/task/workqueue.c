@@ -63,15 +63,22 @@ static void run_items(void *argument)
     }
 }
 
+// Whether it is in a list; one that was never in any has no neighbours, not even itself.
+static bool is_in_list_locked(const struct work *work)
+{
+    return work->node.next != NULL && !list_is_empty(&work->node);
+}
+
 bool cancel_work(struct work *work)
 {
     bool was_queued = false;
 
     might_sleep();
-    for (bool is_running = true; is_running;) {
+    bool is_running = true;
+    for (unsigned round = 0; is_running; round++) {
         struct work_queue *queue = &queues[__atomic_load_n(&work->hart, __ATOMIC_RELAXED)];
         irqflags_t flags = spin_lock_irqsave(&queue->lock);
-        if (work->is_queued && queue == &queues[work->hart] && !list_is_empty(&work->node)) {
+        if (work->is_queued && queue == &queues[work->hart] && is_in_list_locked(work)) {
             list_remove(&work->node);
             __atomic_store_n(&work->is_queued, 0, __ATOMIC_RELEASE);
             was_queued = true;
@@ -79,8 +86,10 @@ bool cancel_work(struct work *work)
         // It may have queued itself again, or be about to be put into a queue.
         is_running = queue->running == work || work->is_queued;
         spin_unlock_irqrestore(&queue->lock, flags);
-        if (is_running)
+        if (is_running) {
             thread_yield();
+            arch_relax(round);
+        }
     }
     return was_queued;
 }

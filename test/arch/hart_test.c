@@ -1,4 +1,4 @@
-// Harts, threads, the timer, interrupts between harts, and translations that one hart drops for all.
+// Harts: the clock, interrupts between them, and translations that one hart drops for all.
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include <arch/irq.h>
@@ -12,7 +12,6 @@
 #include <mm/vmalloc.h>
 #include <arch/per_hart.h>
 #include <sync/spinlock.h>
-#include <task/thread.h>
 
 static PER_HART unsigned own_number;
 
@@ -60,61 +59,6 @@ KTEST(hart, spinlock_excludes)
     unsigned count = ktest_run_on_harts(count_up, &rounds);
     EXPECT_EQ(counter, (uint64_t)count * rounds);
     EXPECT(!spin_is_locked(&counter_lock));
-}
-
-static void note_argument(void *argument)
-{
-    thread_yield();
-    ++*(unsigned *)argument;
-}
-
-// Threads of every hart run to their end, are joined, and give their stacks back.
-KTEST(thread, join_waits_for_the_end)
-{
-    enum { THREADS = 12 };
-    struct thread *threads[THREADS];
-    unsigned done[THREADS] = { 0 };
-
-    for (unsigned i = 0; i < THREADS; i++)
-        threads[i] = thread_create_on(i % arch_hart_count(), "joined", note_argument, &done[i]);
-    for (unsigned i = 0; i < THREADS; i++) {
-        REQUIRE(threads[i]);
-        thread_join(threads[i]);
-        EXPECT_EQ(done[i], 1);
-    }
-}
-
-struct ping {
-    struct thread *partner;
-    unsigned received, rounds;
-};
-
-static void answer(void *argument)
-{
-    struct ping *ping = argument;
-
-    for (unsigned i = 0; i < ping->rounds; i++) {
-        while (__atomic_load_n(&ping->received, __ATOMIC_ACQUIRE) == i)
-            thread_block();
-        thread_wake(ping->partner);
-    }
-}
-
-// A wake between looking and blocking is not lost, from whichever hart it comes.
-KTEST(thread, no_wake_is_lost)
-{
-    for (unsigned hart = 0; hart < arch_hart_count(); hart++) {
-        struct ping ping = { .partner = thread_current(), .rounds = 500 };
-        struct thread *other = thread_create_on(hart, "ponger", answer, &ping);
-        REQUIRE(other);
-        for (unsigned i = 0; i < ping.rounds; i++) {
-            __atomic_fetch_add(&ping.received, 1, __ATOMIC_RELEASE);
-            thread_wake(other);
-            thread_block();
-        }
-        thread_join(other);
-        EXPECT_EQ(ping.received, ping.rounds);
-    }
 }
 
 // The clock runs, at the rate that the device tree gives, and never back.
