@@ -13,7 +13,7 @@
 
 #define PER_HART_EACH 2
 #define ACTORS_FROM 0x10000
-#define TIMER_US 600
+#define TIMER_US 150               // times harts, times the size of pages: interrupts leave time for threads
 #define WORK_US 4000
 
 // Each is used by one hart at a time, as its kind sees to: so it needs no lock for its actor.
@@ -44,6 +44,12 @@ void rain_more(struct actor *actor)
     }
 }
 
+// The longest pause of a timer.
+static uint64_t timer_us(void)
+{
+    return TIMER_US * arch_hart_count() * max_of(PAGE_SIZE / KB(8), 1UL);
+}
+
 static void operate(struct drop *drop, enum stress_context context)
 {
     for (uint64_t left = 1 + draw(&drop->actor, 2); left > 0; left--)
@@ -59,7 +65,7 @@ static void on_timer(struct timer *timer)
         return;
     if (draw(&drop->actor, 3) == 0)
         rain_more(&drop->actor);
-    timer_arm(timer, timer_after_us(20 + draw(&drop->actor, TIMER_US)));
+    timer_arm(timer, timer_after_us(20 + draw(&drop->actor, timer_us())));
 }
 
 static void on_call(void *argument)
@@ -97,7 +103,7 @@ static void start_on_hart(void *argument)
     unsigned hart = *(unsigned *)argument;
 
     for (unsigned i = 0; i < PER_HART_EACH; i++) {
-        timer_arm(&drops[hart].timers[i].timer, timer_after_us(TIMER_US));
+        timer_arm(&drops[hart].timers[i].timer, timer_after_us(timer_us()));
         queue_delayed_work(&drops[hart].works[i].delayed, timer_after_us(WORK_US));
     }
 }
