@@ -59,7 +59,7 @@ class Show:
 
 def limit_s(seconds: int, icount: bool) -> float:
     """The wall-clock limit of a run: under -icount a machine's second is 10^9 instructions, however long they take."""
-    return (100.0 if icount else 3.0) * seconds + 60.0
+    return (100.0 if icount else 5.0) * seconds + 120.0
 
 
 def judge(console: Sequence[str], ended: process.Ended) -> tuple[int, str]:
