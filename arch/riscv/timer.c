@@ -64,7 +64,9 @@ void arch_timer_set(uint64_t deadline)
 
 void riscv_timer_nap(unsigned per_second)
 {
-    program(min_of(this_hart(wanted_deadline), arch_time() + timer_hz / per_second));
+    uint64_t now = arch_time(), wanted = this_hart(wanted_deadline), end = now + timer_hz / per_second;
+
+    program(wanted > now ? min_of(wanted, end) : end);
     arch_wait_for_interrupt();
     program(this_hart(wanted_deadline));
 }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include <arch/image.h>
+#include <arch/irq.h>
 #include <arch/smp.h>
 #include <arch/uaccess.h>
 #include <base/assert.h>
@@ -10,6 +11,9 @@
 #include <debug/shell.h>
 #include <mm/kstack.h>
 #include <mm/vmalloc.h>
+#include <sync/mutex.h>
+#include <sync/spinlock.h>
+#include <task/hart_call.h>
 #include <task/thread.h>
 
 static noinline void crash_null(void)
@@ -106,14 +110,117 @@ static noinline void crash_overflow_elsewhere(void)
     thread_join(thread_create_on(arch_hart_count() - 1, "doomed", overflow_thread, NULL));
 }
 
+// --- Harts and threads that never let go. The watchdog finds them.
+
+static struct spinlock never_released = SPINLOCK_INIT(TEST_IRQ_OUTER);
+static struct spinlock process_lock = SPINLOCK_INIT(TEST_INNER);
+static struct spinlock outer_process_lock = SPINLOCK_INIT(TEST_OUTER);
+static struct mutex free_mutex = MUTEX_INIT(free_mutex);
+
+static noinline void crash_waste_more(volatile unsigned *rounds)
+{
+    while (*rounds > 0)
+        --*rounds;
+}
+
+// Not a leaf, so that it leaves its caller's address on the stack.
+static noinline void crash_waste_time(void)
+{
+    volatile unsigned rounds = 1000;
+
+    crash_waste_more(&rounds);
+}
+
+static noinline void crash_deaf(void)
+{
+    arch_irq_disable();
+    for (;;)
+        crash_waste_time();
+}
+
+static noinline void crash_deaf_lock(void)
+{
+    never_released.word = SPINLOCK_HELD;
+    (void)spin_lock_irqsave(&never_released);
+    __asm__ volatile("");
+}
+
+static noinline void crash_endless(void)
+{
+    for (;;)
+        crash_waste_time();
+}
+
+static noinline void crash_endless_atomic(void)
+{
+    preempt_disable();
+    crash_endless();
+}
+
+static void run_deaf(void *unused unused_arg) { crash_deaf(); }
+static void run_deaf_lock(void *unused unused_arg) { crash_deaf_lock(); }
+static void run_endless(void *unused unused_arg) { crash_endless(); }
+static void run_endless_atomic(void *unused unused_arg) { crash_endless_atomic(); }
+
+// On the last hart, while this one waits.
+static void crash_elsewhere(const char *name, void (*function)(void *argument))
+{
+    thread_join(thread_create_on(arch_hart_count() - 1, name, function, NULL));
+}
+
+static void crash_deaf_elsewhere(void) { crash_elsewhere("deaf", run_deaf); }
+static void crash_deaf_lock_elsewhere(void) { crash_elsewhere("waiting", run_deaf_lock); }
+static void crash_endless_elsewhere(void) { crash_elsewhere("endless", run_endless); }
+static void crash_endless_atomic_elsewhere(void) { crash_elsewhere("endless", run_endless_atomic); }
+
+static noinline void crash_deadlock(void)
+{
+    irqflags_t flags = spin_lock_irqsave(&never_released);
+
+    flags |= spin_lock_irqsave(&never_released);
+    spin_unlock_irqrestore(&never_released, flags);
+}
+
+// --- Rules that checked kernels hold; the others go on, and say that nothing happened.
+
+static noinline void crash_sleep_atomic(void)
+{
+    spin_lock(&process_lock);
+    mutex_lock(&free_mutex);
+    mutex_unlock(&free_mutex);
+    spin_unlock(&process_lock);
+}
+
+static noinline void crash_lock_inversion(void)
+{
+    spin_lock(&process_lock);
+    spin_lock(&outer_process_lock);
+    spin_unlock(&outer_process_lock);
+    spin_unlock(&process_lock);
+}
+
+static noinline void crash_take_in_interrupt(void *lock)
+{
+    spin_lock(lock);
+    spin_unlock(lock);
+}
+
+static noinline void crash_irq_lock(void)
+{
+    hart_call(arch_hart_count() - 1, crash_take_in_interrupt, &process_lock);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
 } crashes[] = {
-    { "assert", crash_assert }, { "exec-data", crash_exec_data }, { "freed-area", crash_freed_area },
-    { "guard", crash_guard }, { "illegal", crash_illegal }, { "null", crash_null }, { "overflow", crash_overflow },
-    { "overflow-elsewhere", crash_overflow_elsewhere },
-    { "panic", crash_panic }, { "rodata", crash_rodata }, { "text-alias", crash_text_alias },
+    { "assert", crash_assert }, { "deadlock", crash_deadlock }, { "deaf", crash_deaf_elsewhere },
+    { "deaf-lock", crash_deaf_lock_elsewhere }, { "endless", crash_endless_elsewhere },
+    { "endless-atomic", crash_endless_atomic_elsewhere }, { "exec-data", crash_exec_data },
+    { "freed-area", crash_freed_area }, { "guard", crash_guard }, { "illegal", crash_illegal },
+    { "irq-lock", crash_irq_lock }, { "lock-inversion", crash_lock_inversion }, { "null", crash_null },
+    { "overflow", crash_overflow }, { "overflow-elsewhere", crash_overflow_elsewhere }, { "panic", crash_panic },
+    { "rodata", crash_rodata }, { "sleep-atomic", crash_sleep_atomic }, { "text-alias", crash_text_alias },
     { "user-address", crash_user_address },
 };
 

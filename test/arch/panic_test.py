@@ -44,10 +44,35 @@ CRASHES = (
 )
 
 
-def boot(kernel: Path, how: str, icount: bool) -> tuple[process.Ended, str]:
+@dataclass(frozen=True)
+class LockUp:
+    """A thread that locks up the last hart, what the panic must say of it, and a function of that hart's backtrace."""
+
+    how: str
+    says: str
+    function: str
+    thread: str
+    last_hart: int = HARTS - 1
+
+
+LOCK_UPS = (
+    LockUp("deaf", rf"panic: watchdog: hart {HARTS - 1}, thread deaf, takes no interrupts since", "crash_deaf", "deaf"),
+    # Whoever finds it first: the hart before it, or the one that waits.
+    LockUp("deaf-lock", rf"panic: (watchdog: hart {HARTS - 1}, thread waiting, takes no interrupts since|"
+           rf"hart {HARTS - 1} waits for the spin lock \w+ and does not get it)", "crash_deaf_lock", "waiting"),
+    LockUp("endless", rf"panic: watchdog: thread endless on hart {HARTS - 1} runs since", "crash_endless", "endless"),
+    LockUp("endless-atomic", rf"panic: watchdog: thread endless on hart {HARTS - 1} runs since",
+           "crash_endless_atomic", "endless"),
+)
+DEADLOCK = LockUp("deadlock", r"panic: hart 0 waits for the spin lock \w+ and does not get it: word ", "crash_deadlock",
+                  "init", 0)
+
+
+def boot(kernel: Path, how: str, icount: bool, harts: int = HARTS, watchdog: int = 0) -> tuple[process.Ended, str]:
     """Boots with the command that crashes; returns how QEMU ended and the console."""
-    machine = qemu.Machine(kernel, harts=HARTS, icount=icount, seed=1,
-                           append=qemu.boot_arguments("shell", commands=f"crash {how}"))
+    machine = qemu.Machine(kernel, harts=harts, icount=icount, seed=1,
+                           append=qemu.boot_arguments("shell", extra=f"watchdog={watchdog}" if watchdog else "",
+                                                      commands=f"crash {how}"))
     lines: list[str] = []
     ended = process.run_lines(qemu.command(qemu.find().path, machine), LIMIT_S, lines.append)
     return ended, "\n".join(lines)
@@ -68,6 +93,26 @@ def check_crash(report: Report, crash: Crash, ended: process.Ended, console: str
         print("\n".join("# " + line for line in console.splitlines()[-40:]))
 
 
+def told_by_hart(console: str, hart: int, thread: str) -> str:
+    """The part of a panic's report that tells of one hart, empty if none does."""
+    found = re.search(rf"^hart {hart}  {thread}\b.*?(?=^hart \d|\Z)", console, re.MULTILINE | re.DOTALL)
+    return found.group(0) if found else ""
+
+
+def check_lock_up(report: Report, lock_up: LockUp, ended: process.Ended, console: str, harts: int = HARTS) -> None:
+    """Checks the exit code, the reason, the function in its hart's backtrace, and that every hart tells something."""
+    report.check(not ended.timed_out, "the machine did not end")
+    report.check(ended.exit == EXIT_PANIC, f"exit code {ended.exit}, expected {EXIT_PANIC}")
+    report.check(re.search(lock_up.says, console) is not None, f"the console does not say /{lock_up.says}/")
+    _, _, told = console.partition("\npanic: ")
+    report.check(re.search(rf"\b{lock_up.function} \+ 0x", told_by_hart(told, lock_up.last_hart, lock_up.thread))
+                 is not None, f"hart {lock_up.last_hart} does not name {lock_up.function}")
+    for hart in range(harts):
+        report.check(re.search(rf"^hart {hart}  \w", told, re.MULTILINE) is not None, f"nothing is told of hart {hart}")
+    if not ended.exit == EXIT_PANIC:
+        print("\n".join("# " + line for line in console.splitlines()[-40:]))
+
+
 def main() -> int:
     report = Report()
     kernel = Path(sys.argv[1])
@@ -81,6 +126,13 @@ def main() -> int:
         report.check(f"hart {HARTS - 1}  doomed" in console, "the hart is not named")
         report.check("crash_overflow_deeper + 0x" in console, "the backtrace does not name crash_overflow_deeper")
         report.check("hart 0  idle:" in console, "hart 0 does not tell that it was idle")
+    for lock_up in LOCK_UPS:
+        with report.case(f"watchdog_tells_{lock_up.how.replace('-', '_')}"):
+            check_lock_up(report, lock_up, *boot(kernel, lock_up.how, icount=True, watchdog=1))
+    with report.case("watchdog_tells_deadlock_of_the_only_hart"):
+        check_lock_up(report, DEADLOCK, *boot(kernel, "deadlock", icount=True, harts=1, watchdog=1), harts=1)
+    with report.case("watchdog_tells_deaf_with_harts_in_parallel"):
+        check_lock_up(report, LOCK_UPS[0], *boot(kernel, "deaf", icount=False, watchdog=3))
     with report.case("panic_tells_with_harts_in_parallel"):
         check_crash(report, CRASHES[0], *boot(kernel, "null", icount=False))
     return report.finish()

@@ -135,6 +135,8 @@ void riscv_yield_hart(unsigned round)
         csr_set(sip, SIE_SSIE);
         arch_wait_for_interrupt();
     } else {
+        // What is pending already, and cannot be taken here, would end every nap at once.
+        csr_clear(sip, SIE_SSIE);
         riscv_timer_nap(NAPS_PER_SECOND);
     }
     csr_clear(sip, SIE_SSIE);
