@@ -62,11 +62,14 @@ static bool take_as_first(struct spinlock *lock, uint32_t tail, uint64_t started
 
         if (seen & SPINLOCK_HELD)
             continue;
-        if (seen == tail && __atomic_compare_exchange_n(&lock->word, &seen, SPINLOCK_HELD, false, __ATOMIC_ACQUIRE,
-                                                        __ATOMIC_RELAXED))
-            return true;
-        if (!(__atomic_fetch_or(&lock->word, SPINLOCK_HELD, __ATOMIC_ACQUIRE) & SPINLOCK_HELD))
+        if (seen == tail) {
+            // Fails also for a try that held the word for an instant: the queue may still end with us.
+            if (__atomic_compare_exchange_n(&lock->word, &seen, SPINLOCK_HELD, false, __ATOMIC_ACQUIRE,
+                                            __ATOMIC_RELAXED))
+                return true;
+        } else if (!(__atomic_fetch_or(&lock->word, SPINLOCK_HELD, __ATOMIC_ACQUIRE) & SPINLOCK_HELD)) {
             return false;
+        }
     }
 }
 

@@ -112,6 +112,41 @@ KTEST(spinlock, tries_exclude_too)
     EXPECT(is_at_rest(&process_lock));
 }
 
+static unsigned waiter_is_done;            // (A)
+
+static void wait_among_tries(unsigned index, void *unused unused_arg)
+{
+    for (unsigned i = 0; index == 0 && i < rounds; i++) {
+        SPIN_UNTIL(spin_is_locked(&process_lock));
+        spin_lock(&process_lock);
+        PLAIN(counter)++;
+        spin_unlock(&process_lock);
+    }
+    if (index == 0)
+        STORE(waiter_is_done, 1);
+    for (unsigned i = 0; index != 0 && !LOAD(waiter_is_done); i++) {
+        if (spin_trylock(&process_lock)) {
+            PLAIN(inner_counter)++;
+            let_others_run();
+            spin_unlock(&process_lock);
+        }
+        if (i % 64 == 0)
+            let_others_run();
+    }
+}
+
+// Tries, which hold the word for an instant even where they fail, never keep the only one who waits from the lock.
+KTEST(spinlock, tries_do_not_lock_out_a_waiter)
+{
+    if (arch_hart_count() < 2)
+        ktest_skip("takes two harts");
+    reset(ktest_rounds(20000, 2000));
+    waiter_is_done = 0;
+    ktest_run_on_harts(wait_among_tries, NULL);
+    EXPECT_EQ(counter, rounds);
+    EXPECT(is_at_rest(&process_lock));
+}
+
 // A try fails while the lock is held, and while a queue waits for it; it leaves the word and the context as they were.
 KTEST(spinlock, try_respects_holder_and_queue)
 {
