@@ -240,6 +240,8 @@ static init_code void describe_harts(void)
     arch_cpu_init(isa, machine.timebase_hz);
 }
 
+static unsigned scheduling_harts = 1;  // (A) with a run queue that others may use
+
 static init_code void start_harts(void)
 {
     for (unsigned i = 1; i < machine.hart_count; i++) {
@@ -253,6 +255,8 @@ static init_code void start_harts(void)
             error = arch_hart_start(id, block, stack + KERNEL_STACK_SIZE, overflow_stack + KERNEL_STACK_SIZE);
         if (error != 0)
             refuse("hart %lu does not start: error %d", id, error);
+        for (unsigned round = 0; __atomic_load_n(&scheduling_harts, __ATOMIC_ACQUIRE) == i; round++)
+            arch_relax(round);
     }
 }
 
@@ -319,6 +323,7 @@ _Noreturn void upcall_hart_started(void)
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
 
     sched_init_hart((void *)align_down(sp, KERNEL_STACK_SIZE));
+    __atomic_fetch_add(&scheduling_harts, 1, __ATOMIC_RELEASE);
     sched_idle();
 }
 
