@@ -85,7 +85,8 @@ void spin_lock_slow(struct spinlock *lock, uint32_t seen)
     struct waiting_hart *own = &this_hart(nodes)[level];
     uint32_t tail = ((arch_hart_index() + 1) << NESTING_BITS | level) << TAIL_SHIFT;
 
-    *own = (struct waiting_hart){ NULL, false };
+    store_relaxed(&own->next, NULL);
+    store_relaxed(&own->is_first, false);
     uint32_t before = join_queue(lock, tail);
     if (before != 0) {
         __atomic_store_n(&node_of(before)->next, own, __ATOMIC_RELEASE);
