@@ -1,0 +1,61 @@
+// Idle harts: pulling work from the others, and waiting for an interrupt.
+// SPDX-License-Identifier: BSD-2-Clause
+
+#include "run_queue.h"
+
+// A ready thread of that queue which this hart may run, taken off it; NULL when there is none.
+static struct thread *take_from(struct run_queue *victim, unsigned self)
+{
+    struct thread *thread, *taken = NULL;
+    irqflags_t flags = spin_lock_irqsave(&victim->lock);
+
+    for (unsigned priority = PRIORITY_COUNT; priority-- > 0 && !taken;)
+        list_for_each(thread, &victim->ready[priority], in_queue)
+            if (thread->affinity & hart_mask_of(self)) {
+                taken = thread;
+                break;
+            }
+    if (taken) {
+        run_queue_take_locked(victim, taken);
+        store_relaxed(&taken->hart, self);
+    }
+    spin_unlock_irqrestore(&victim->lock, flags);
+    return taken;
+}
+
+static bool pull_work(struct run_queue *queue)
+{
+    unsigned count = arch_hart_count();
+
+    for (unsigned step = 1; step < count; step++) {
+        struct run_queue *victim = &run_queues[(queue->hart + step) % count];
+        if (__atomic_load_n(&victim->ready_count, __ATOMIC_RELAXED) == 0)
+            continue;
+        struct thread *thread = take_from(victim, queue->hart);
+        if (!thread)
+            continue;
+        irqflags_t flags = spin_lock_irqsave(&queue->lock);
+        queue->stats.pull_count++;
+        spin_unlock_irqrestore(&queue->lock, flags);
+        run_queue_add(thread);
+        return true;
+    }
+    return false;
+}
+
+_Noreturn void sched_idle(void)
+{
+    struct run_queue *queue = run_queue_own();
+
+    for (;;) {
+        arch_irq_disable();
+        __atomic_fetch_or(&run_queue_idle_harts, hart_mask_of(queue->hart), __ATOMIC_SEQ_CST);
+        // Masked between the look and the wait: an interrupt in between stays pending, and ends the wait at once.
+        if (queue->ready_count == 0 && !pull_work(queue))
+            arch_wait_for_interrupt();
+        __atomic_fetch_and(&run_queue_idle_harts, ~hart_mask_of(queue->hart), __ATOMIC_RELAXED);
+        arch_irq_enable();
+        if (__atomic_load_n(&queue->ready_count, __ATOMIC_RELAXED) > 0)
+            thread_yield();
+    }
+}
