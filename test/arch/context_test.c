@@ -156,7 +156,7 @@ static bool is_good(const struct request *request, void *memory, size_t size)
     if (!EXPECT_NOT_NULL(memory))
         return false;
     memset(memory, 0x5a, size);
-    return !(request->gfp & __GFP_DMA) || EXPECT_EQ(page_zone(virt_to_page(memory)), lowest_zone());
+    return !(request->gfp & __GFP_DMA) || EXPECT_EQ(page_zone(page_head(virt_to_page(memory))), lowest_zone());
 }
 
 static void take_pages(void *argument)

@@ -97,11 +97,12 @@ uint64_t ktest_random_below(uint64_t bound);
 unsigned ktest_run_on_harts(void (*fn)(unsigned index, void *argument), void *argument);
 
 // How much of a long case is worth running here: `host` rounds on the host, `kernel` on the simulated
-// machine.
+// machine, where the boot argument rounds=all asks for as many as on the host.
 #ifdef QUIRE_HOST
 #define ktest_rounds(host, kernel) (host)
 #else
-#define ktest_rounds(host, kernel) (kernel)
+bool ktest_wants_all_rounds(void);
+#define ktest_rounds(host, kernel) (ktest_wants_all_rounds() ? (host) : (kernel))
 #endif
 
 // Runs the cases that a pattern of the comma-separated list names (NULL or "": all), shuffled by the seed,

@@ -65,10 +65,20 @@ unsigned ktest_run_on_harts(void (*fn)(unsigned index, void *argument), void *ar
     return call.harts;
 }
 
+BOOTARG_CHOICE(rounds, "few|all", 0, "tests: how much of the long cases is run");
+
+static bool wants_all_rounds;
+
+bool ktest_wants_all_rounds(void)
+{
+    return wants_all_rounds;
+}
+
 static int run_tests(void)
 {
     unsigned failed;
 
+    wants_all_rounds = bootarg_choice("rounds") == 1;
     caller = thread_current();
     call.harts = arch_hart_count();
     for (unsigned index = 1; index < call.harts; index++) {

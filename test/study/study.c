@@ -18,6 +18,7 @@
 #include <init/bootargs.h>
 #include <mm/check.h>
 #include <mm/kernel_map.h>
+#include <mm/kstack_cache.h>
 #include <mm/ledger.h>
 #include <mm/memblock.h>
 #include <mm/page_alloc.h>
@@ -187,6 +188,7 @@ static struct state take_state(void)
         .misuse_count = page_alloc_stats().misuse_count + slab_misuse_count() + vmalloc_stats().misuse_count,
     };
 
+    kstack_cache_shrink();
     kmem_cache_reap(UINT64_MAX);
     kmem_cache_for_each(add_live_objects, &state.object_count);
     state.ledger = ledger_take();

@@ -41,7 +41,7 @@ static void play(unsigned index, void *pairs)
 }
 
 // In a million turns that pairs of harts give to one another, no wake is lost: a lost one would end the game. (The
-// simulated machine takes a tenth of them: a million cost it 20 seconds.)
+// simulated machine takes a tenth of them, and all in a run of their own: they cost it 20 seconds.)
 KTEST(waitq, loses_no_wake)
 {
     unsigned pairs = arch_hart_count() / 2;
