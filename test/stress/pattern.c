@@ -4,6 +4,7 @@
 
 #include <debug/klog.h>
 
+#define LARGE_BYTES KB(16)
 #define STEP 0x9e3779b97f4a7c15UL
 
 void pattern_damage(const char *what, const void *address, uint64_t offset, uint64_t found, uint64_t expected)
@@ -30,7 +31,10 @@ void pattern_verify(const char *what, const void *address, uint64_t bytes, uint6
     uint64_t words = bytes / sizeof *word, value = tag;
     const uint8_t *tail = (const uint8_t *)(word + words);
 
-    for (uint64_t i = 0; i < words; i++, value += STEP)
+    // Of a large object a word of each cache line: whoever else has the memory writes more than that.
+    uint64_t stride = bytes > LARGE_BYTES ? CACHE_LINE_BYTES / sizeof *word : 1;
+
+    for (uint64_t i = 0; i < words; i += stride, value += STEP * stride)
         if (unlikely(word[i] != value)) {
             pattern_damage(what, address, i * sizeof *word, word[i], value);
             return;
@@ -45,8 +49,14 @@ void pattern_verify(const char *what, const void *address, uint64_t bytes, uint6
 void pattern_verify_zero(const char *what, const void *address, uint64_t bytes)
 {
     const uint8_t *byte = address;
+    uint64_t i = 0;
 
-    for (uint64_t i = 0; i < bytes; i++)
+    for (; i + sizeof(uint64_t) <= bytes; i += sizeof(uint64_t))
+        if (unlikely(*(const uint64_t *)(const void *)(byte + i) != 0)) {
+            pattern_damage(what, address, i, *(const uint64_t *)(const void *)(byte + i), 0);
+            return;
+        }
+    for (; i < bytes; i++)
         if (unlikely(byte[i] != 0)) {
             pattern_damage(what, address, i, byte[i], 0);
             return;

@@ -4,6 +4,7 @@
 #include "stress.h"
 
 #include <arch/smp.h>
+#include <arch/time.h>
 #include <mm/kmalloc.h>
 #include <task/bottom_half.h>
 #include <task/hart_call.h>
@@ -13,7 +14,10 @@
 
 #define PER_HART_EACH 2
 #define ACTORS_FROM 0x10000
-#define TIMER_US 150               // times harts, times the size of pages: interrupts leave time for threads
+#define TIMER_US 600
+// A timer pauses for this many times as long as it took, at least: interrupts leave time for threads, however many
+// harts share a processor.
+#define TIMER_PAUSES 8
 #define WORK_US 4000
 
 // Each is used by one hart at a time, as its kind sees to: so it needs no lock for its actor.
@@ -44,12 +48,6 @@ void rain_more(struct actor *actor)
     }
 }
 
-// The longest pause of a timer.
-static uint64_t timer_us(void)
-{
-    return TIMER_US * arch_hart_count() * max_of(PAGE_SIZE / KB(8), 1UL);
-}
-
 static void operate(struct drop *drop, enum stress_context context)
 {
     for (uint64_t left = 1 + draw(&drop->actor, 2); left > 0; left--)
@@ -59,13 +57,14 @@ static void operate(struct drop *drop, enum stress_context context)
 static void on_timer(struct timer *timer)
 {
     struct drop *drop = container_of(timer, struct drop, timer);
+    uint64_t started = arch_time();
 
     operate(drop, STRESS_INTERRUPT);
     if (stress_is_stopping())
         return;
     if (draw(&drop->actor, 3) == 0)
         rain_more(&drop->actor);
-    timer_arm(timer, timer_after_us(20 + draw(&drop->actor, timer_us())));
+    timer_arm(timer, timer_after_us(20 + draw(&drop->actor, TIMER_US)) + TIMER_PAUSES * (arch_time() - started));
 }
 
 static void on_call(void *argument)
@@ -103,7 +102,7 @@ static void start_on_hart(void *argument)
     unsigned hart = *(unsigned *)argument;
 
     for (unsigned i = 0; i < PER_HART_EACH; i++) {
-        timer_arm(&drops[hart].timers[i].timer, timer_after_us(timer_us()));
+        timer_arm(&drops[hart].timers[i].timer, timer_after_us(TIMER_US));
         queue_delayed_work(&drops[hart].works[i].delayed, timer_after_us(WORK_US));
     }
 }
