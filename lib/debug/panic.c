@@ -208,9 +208,9 @@ static void report_other_harts(void)
 static void enter_panic(void)
 {
     static unsigned recursion;
-    int none = NO_HART, self = (int)arch_hart_index();
 
     arch_irq_disable();
+    int none = NO_HART, self = (int)arch_hart_index();
     if (__atomic_compare_exchange_n(&panic_hart, &none, self, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         return;
     if (none == self && recursion++ > 0)

@@ -1,6 +1,7 @@
 // Traps that nobody resolves: what they mean, in words, and then a panic.
 // SPDX-License-Identifier: BSD-2-Clause
 
+#include <arch/time.h>
 #include <arch/tlb.h>
 #include <arch/trap.h>
 #include <arch/upcalls.h>
@@ -43,7 +44,10 @@ static const char *describe_place(vaddr_t address, enum arch_access access)
 // A hart may remember that there was no leaf, or that it had fewer rights, until it is told otherwise, and only fences
 // of removals are sent to all harts (privileged specification 20211203, section 4.2.1). So a fault that the tables do
 // not justify is answered by a fence here, and the access is tried again: once.
-static PER_HART uint64_t retried_pc, retried_address;
+// The same place again, soon after, is a repeat; later it is another spurious fault.
+#define REPEATS_PER_SECOND 1000
+
+static PER_HART uint64_t retried_pc, retried_address, retried_at;
 
 static bool is_spurious(const struct trap_frame *frame, vaddr_t address, enum arch_access access)
 {
@@ -54,10 +58,12 @@ static bool is_spurious(const struct trap_frame *frame, vaddr_t address, enum ar
     uint64_t pc = arch_trap_registers(frame).pc;
 
     if (!walk.mapped || !(walk.prot & needed[access]) ||
-        (pc == this_hart(retried_pc) && address.value == this_hart(retried_address)))
+        (pc == this_hart(retried_pc) && address.value == this_hart(retried_address) &&
+         arch_time() - this_hart(retried_at) < arch_timer_hz() / REPEATS_PER_SECOND))
         return false;
     this_hart(retried_pc) = pc;
     this_hart(retried_address) = address.value;
+    this_hart(retried_at) = arch_time();
     arch_tlb_flush_local(vaddr(align_down(address.value, MMU_PAGE_SIZE)), MMU_PAGE_SIZE);
     return true;
 }

@@ -32,7 +32,7 @@
     CLASS(SHRINKERS, IRQ)               /* mm/phys/shrinker.c; leaf; readers need none */ \
     CLASS(WORK_QUEUE, IRQ)              /* lib/task/workqueue.c; queue_work: RUN_QUEUE */ \
     CLASS(WAIT, IRQ)                    /* lib/sync: of wait queues, mutexes, semaphores; wake: RUN_QUEUE */ \
-    CLASS(RUN_QUEUE, IRQ)               /* lib/task/sched.c; one hart's at a time; slice: TIMER_QUEUE */ \
+    CLASS(RUN_QUEUE, IRQ)               /* lib/task/run_queue.h; one hart's at a time; slice: TIMER_QUEUE */ \
     CLASS(TIMER_QUEUE, IRQ)             /* lib/task/timer.c; leaf; handlers run without it */ \
     CLASS(INPUT, IRQ)                   /* platform/qemu_virt/board.c; leaf; from the serial port's interrupt */ \
     CLASS(REMOTE_FLUSH, IRQ)            /* arch/riscv/mmu/tlb.c; leaf; whoever waits for it serves the holder */ \

@@ -112,7 +112,8 @@ void lockdep_release_spinlock(const struct spinlock *lock)
 {
     irqflags_t flags = arch_irq_save();
 
-    if (!is_off() && !take_off(&this_hart(held_spinlocks), lock))
+    bool was_held = take_off(&this_hart(held_spinlocks), lock);
+    if (!was_held && !is_off())
         report("lock %s %p is released, but not held by this hart", classes[lock->class].name, (const void *)lock);
     arch_irq_restore(flags);
 }
@@ -130,7 +131,9 @@ void lockdep_acquire_sleeping(const void *lock, enum lock_class class, bool may_
 
 void lockdep_release_sleeping(const void *lock)
 {
-    if (!is_off() && !take_off(thread_held_locks(), lock))
+    bool was_held = take_off(thread_held_locks(), lock);
+
+    if (!was_held && !is_off())
         report("sleeping lock %p is released, but not held by this thread", lock);
 }
 

@@ -84,7 +84,8 @@ static always_inline void preempt_enable(void)
         sched_preempt();
 }
 
-// Nests. Keeps bottom halves off this hart, from process context or a bottom half; implies preempt_disable.
+// Nests. Keeps bottom halves off this hart, from process context or a bottom half; implies preempt_disable. What has
+// come up meanwhile runs in local_bh_enable, or with interrupts masked at the end of the next interrupt.
 static always_inline void local_bh_disable(void)
 {
     preempt_count_add(BOTTOM_HALF_OFF);
@@ -94,7 +95,7 @@ static always_inline void local_bh_enable(void)
 {
     // Still on this hart, whose bottom halves they are. An interrupt behind the look finds them allowed, and runs them.
     preempt_count_sub(BOTTOM_HALF_OFF - PREEMPT_ONE);
-    if (unlikely(hart_local_read(bottom_halves) != 0) && !in_interrupt())
+    if (unlikely(hart_local_read(bottom_halves) != 0) && !in_interrupt() && arch_irqs_enabled())
         sched_run_bottom_halves();
     preempt_count_sub(PREEMPT_ONE);
     if (unlikely(hart_local_preempt_word() == 0))

@@ -1,7 +1,7 @@
 // Reference counts that saturate: a count that has gone wrong keeps its object alive, rather than free it too early.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Counts live below REFCOUNT_SATURATED; whatever leaves that range (an overflow, an increment from 0, a decrement below
+// Counts live below 0x7fffffff; whatever leaves that range (an overflow, an increment from 0, a decrement below
 // 0) is reported once and sets the count to REFCOUNT_SATURATED, where it stays for ever. The middle of the upper half
 // leaves room for harts that do so at the same time.
 //

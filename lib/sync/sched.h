@@ -6,7 +6,8 @@
 //
 // A thread has one token. thread_wake leaves the token with it; thread_block takes the token, and sleeps until there
 // is one. So a wake between looking at a condition and sleeping is not lost, and a wake too many makes thread_block
-// return early: every caller looks at its condition again, in a loop.
+// return early: every caller looks at its condition again, in a loop, and does not sleep between the look and
+// thread_block, which would take a token that was meant for the latter.
 //
 //     waiter:  for (;;) { look at the condition; if it holds, leave; thread_block(); }
 //     waker:   make it hold; thread_wake(waiter);

@@ -7,6 +7,10 @@
 #include <base/format.h>
 #include <sync/preempt.h>
 #include <task/thread.h>
+#include <task/timer.h>
+
+// How long a thread sleeps between two looks at a tasklet that it waits for.
+#define LOOK_AGAIN_US 100
 
 // Of this hart; touched with interrupts masked.
 static PER_HART struct tasklet *first_tasklet;
@@ -28,9 +32,12 @@ static void append_masked(struct tasklet *tasklet)
 
 bool tasklet_schedule(struct tasklet *tasklet)
 {
-    if (__atomic_fetch_or(&tasklet->state, TASKLET_QUEUED, __ATOMIC_ACQ_REL) & TASKLET_QUEUED)
-        return false;
+    // Masked, so that whoever finds it queued finds it on a list.
     irqflags_t flags = arch_irq_save();
+    if (__atomic_fetch_or(&tasklet->state, TASKLET_QUEUED, __ATOMIC_ACQ_REL) & TASKLET_QUEUED) {
+        arch_irq_restore(flags);
+        return false;
+    }
     append_masked(tasklet);
     // From an interrupt, or with bottom halves off, it runs when that ends; with interrupts masked it waits for one.
     if (!in_interrupt() && arch_irq_was_enabled(flags))
@@ -38,6 +45,9 @@ bool tasklet_schedule(struct tasklet *tasklet)
     else if (!in_interrupt())
         arch_ipi_send(arch_hart_index(), IPI_WAKE);
     arch_irq_restore(flags);
+    // It may have woken a thread of higher priority.
+    if (unlikely(hart_local_preempt_word() == 0))
+        sched_preempt();
     return true;
 }
 
@@ -96,11 +106,9 @@ static void run_bottom_halves(void *unused unused_arg)
 
 void tasklet_wait(struct tasklet *tasklet)
 {
-    // It runs on this hart as soon as this thread yields, or on another.
-    for (unsigned round = 0; __atomic_load_n(&tasklet->state, __ATOMIC_ACQUIRE) != 0; round++) {
-        thread_yield();
-        arch_relax(round);
-    }
+    // Asleep, since it may be left to a thread of lower priority.
+    while (__atomic_load_n(&tasklet->state, __ATOMIC_ACQUIRE) != 0)
+        thread_block_until(timer_after_us(LOOK_AGAIN_US));
 }
 
 void bottom_half_init(void)

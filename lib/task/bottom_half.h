@@ -5,6 +5,10 @@
 // interrupts enabled and bottom halves off: it may be interrupted, may not sleep, and takes GFP_ATOMIC memory. It never
 // runs on two harts at a time, and a schedule while it is queued adds nothing; one while it runs makes it run again.
 //
+// Ordering: what was written before a tasklet was scheduled is seen by its function, and what the function wrote, after
+// tasklet_wait: its state is changed by AMOs with release and read with acquire (RVWMO, RISC-V unprivileged
+// specification 20191213, chapter 14, preserved program order rules 5 and 6).
+//
 // After BOTTOM_HALF_ROUNDS rounds of ever new tasklets the rest is left to the hart's thread "bottom/N", so that they
 // cannot keep threads from running for ever.
 #pragma once

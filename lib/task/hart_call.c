@@ -13,8 +13,12 @@ static struct posted {
 
 bool hart_call_post(unsigned hart, struct hart_call *call)
 {
-    if (__atomic_exchange_n(&call->is_pending, 1, __ATOMIC_ACQUIRE))
+    // Masked, so that whoever finds it pending finds it posted.
+    irqflags_t flags = arch_irq_save();
+    if (__atomic_exchange_n(&call->is_pending, 1, __ATOMIC_ACQUIRE)) {
+        arch_irq_restore(flags);
         return false;
+    }
     struct hart_call *latest = __atomic_load_n(&posted[hart].latest, __ATOMIC_RELAXED);
 
     do {
@@ -22,6 +26,7 @@ bool hart_call_post(unsigned hart, struct hart_call *call)
     } while (!__atomic_compare_exchange_n(&posted[hart].latest, &latest, call, true, __ATOMIC_RELEASE,
                                           __ATOMIC_RELAXED));
     arch_ipi_send(hart, IPI_CALL);
+    arch_irq_restore(flags);
     return true;
 }
 

@@ -14,7 +14,9 @@ struct hart_call {
 #define HART_CALL_INIT(call_function, call_argument) { .function = (call_function), .argument = (call_argument) }
 
 // Posts the call to the hart (also this one): the function runs there as an interrupt handler, calls of one sender in
-// order. False when it is pending already. What the caller has written is seen there. Any context.
+// order. Any context. False when it is pending already, or under way: then nothing is said about what the caller has
+// written; otherwise the function sees it (release and acquire on the hart's list: RVWMO, RISC-V unprivileged
+// specification 20191213, chapter 14, preserved program order rules 5 and 6).
 bool hart_call_post(unsigned hart, struct hart_call *call);
 
 // Waits until a posted call is done; what the function has written is seen then. Context: interrupts enabled where the

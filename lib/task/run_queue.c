@@ -60,29 +60,51 @@ irqflags_t sched_lock_queue_of(struct thread *thread, struct spinlock **queue_lo
     }
 }
 
+// Takes an idle hart for a thread, so that the next one goes to another: true for the one who was first. The caller
+// interrupts it.
+static bool claim_idle_hart(unsigned hart)
+{
+    hart_mask_t own = hart_mask_of(hart);
+
+    return (__atomic_load_n(&run_queue_idle_harts, __ATOMIC_RELAXED) & own) &&
+           (__atomic_fetch_and(&run_queue_idle_harts, ~own, __ATOMIC_RELAXED) & own);
+}
+
 // Where a thread that becomes ready goes. `queue` is that of the hart where it ran last, and locked.
 static unsigned choose_queue_locked(struct run_queue *queue, const struct thread *thread)
 {
     hart_mask_t allowed = thread->affinity & run_queue_harts();
 
-    if (likely(allowed == hart_mask_of(queue->hart)) ||
-        ((allowed & hart_mask_of(queue->hart)) && queue->running == &queue->idle && queue->ready_count == 0))
+    if (likely(allowed == hart_mask_of(queue->hart)))
         return queue->hart;
-    hart_mask_t idle = __atomic_load_n(&run_queue_idle_harts, __ATOMIC_RELAXED) & allowed;
-    if (idle != 0)
-        return run_queue_choose_hart(queue, idle);
+    if ((allowed & hart_mask_of(queue->hart)) && queue->running == &queue->idle && queue->ready_count == 0) {
+        claim_idle_hart(queue->hart);
+        return queue->hart;
+    }
+    for (hart_mask_t idle; (idle = __atomic_load_n(&run_queue_idle_harts, __ATOMIC_RELAXED) & allowed) != 0;) {
+        unsigned hart = run_queue_choose_hart(queue, idle);
+        if (claim_idle_hart(hart))
+            return hart;
+    }
     return allowed & hart_mask_of(queue->hart) ? queue->hart : run_queue_choose_hart(queue, allowed);
 }
 
 // A hart that waits for an interrupt could run what waits here. The fence pairs with the one in sched_idle: either we
 // see that it is idle, or it sees what waits.
-static void call_idle_hart(struct run_queue *queue, hart_mask_t affinity)
+void run_queue_call_idle_hart(hart_mask_t affinity)
 {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     hart_mask_t idle = __atomic_load_n(&run_queue_idle_harts, __ATOMIC_RELAXED) & affinity;
 
-    if (idle != 0 && !(idle & hart_mask_of(queue->hart)))
+    if (idle != 0 && claim_idle_hart(lowest_bit(idle)))
         arch_ipi_send(lowest_bit(idle), IPI_WAKE);
+}
+
+// Whether a thread that was put on the queue could run at once on another hart.
+static bool is_crowded_locked(const struct run_queue *queue, const struct thread *thread)
+{
+    return thread->affinity != hart_mask_of(queue->hart) &&
+           (queue->running != &queue->idle || queue->ready_count > 1);
 }
 
 void run_queue_add(struct thread *thread)
@@ -99,13 +121,23 @@ void run_queue_add(struct thread *thread)
             break;
         store_relaxed(&thread->hart, run_queue_choose_hart(queue, affinity & run_queue_harts()));
         spin_unlock_irqrestore(&queue->lock, flags);
+        // It may have been claimed, and waits for an interrupt: back among the idle ones.
+        arch_ipi_send(queue->hart, IPI_WAKE);
     }
     run_queue_put_locked(queue, thread);
-    bool must_interrupt = react_locked(queue, thread);
+    bool must_interrupt = react_locked(queue, thread), is_crowded = is_crowded_locked(queue, thread);
     spin_unlock_irqrestore(&queue->lock, flags);
     if (must_interrupt)
         arch_ipi_send(queue->hart, IPI_WAKE);
-    call_idle_hart(queue, affinity);
+    if (is_crowded)
+        run_queue_call_idle_hart(affinity);
+}
+
+// After threads were made ready on this hart: switches now, or sees to it that somebody will.
+static void preempt_soon(void)
+{
+    if (hart_local_preempt_word() == 0)
+        sched_preempt();
 }
 
 bool sched_set_affinity(struct thread *thread, hart_mask_t affinity)
@@ -121,18 +153,13 @@ bool sched_set_affinity(struct thread *thread, hart_mask_t affinity)
         run_queue_take_locked(queue, thread);
     must_leave &= is_queued || thread->state == THREAD_RUNNING;
     spin_unlock_irqrestore(lock, flags);
-    if (must_leave && is_queued)
+    if (must_leave && is_queued) {
         run_queue_add(thread);
-    else if (must_leave && thread != thread_current())
+        preempt_soon();
+    } else if (must_leave && thread != thread_current()) {
         arch_ipi_send(queue->hart, IPI_WAKE);
+    }
     return must_leave && !is_queued;
-}
-
-// After threads were made ready on this hart: switches now, or sees to it that somebody will.
-static void preempt_soon(void)
-{
-    if (hart_local_preempt_word() == 0)
-        sched_preempt();
 }
 
 void sched_add(struct thread *thread)
@@ -164,14 +191,14 @@ bool thread_wake(struct thread *thread)
     unsigned target = choose_queue_locked(queue, thread);
     if (likely(target == queue->hart)) {
         run_queue_put_locked(queue, thread);
-        bool is_crowded = queue->running != &queue->idle && thread->affinity != hart_mask_of(target);
+        bool is_crowded = is_crowded_locked(queue, thread);
         hart_mask_t affinity = thread->affinity;
         bool must_interrupt = react_locked(queue, thread);
         spin_unlock_irqrestore(lock, flags);
         if (must_interrupt)
             arch_ipi_send(target, IPI_WAKE);
         if (is_crowded)
-            call_idle_hart(queue, affinity);
+            run_queue_call_idle_hart(affinity);
     } else {
         // On no queue for a moment: whoever wakes it now leaves the token.
         thread->state = THREAD_READY;

@@ -90,6 +90,9 @@ static inline void run_queue_take_locked(struct run_queue *queue, struct thread 
     store_relaxed(&queue->ready_count, queue->ready_count - 1);
 }
 
+// Interrupts an idle hart of these, if there is one, to pull a thread that waits on another.
+void run_queue_call_idle_hart(hart_mask_t affinity);
+
 // Puts a thread that is on no queue and no hart onto its hart's queue; or onto another's, if it has lost the right to
 // that hart meanwhile.
 void run_queue_add(struct thread *thread);

@@ -119,6 +119,7 @@ static void requeue_self_locked(struct run_queue *queue, struct thread *self)
 void thread_yield(void)
 {
     might_sleep();
+    BUG_ON(in_atomic());
     irqflags_t flags = arch_irq_save();
     struct run_queue *queue = run_queue_own();
 
@@ -182,6 +183,8 @@ void sched_preempt_masked(void)
     } else {
         queue->stats.preempt_count++;
         requeue_self_locked(queue, self);
+        if (queue->ready_count > 1 && self->affinity != hart_mask_of(queue->hart))
+            run_queue_call_idle_hart(self->affinity);
     }
     switch_locked(queue, arch_time());
 }

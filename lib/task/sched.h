@@ -47,7 +47,7 @@ void sched_interrupt(void);
 // What a hart has done since the start.
 struct sched_stats {
     uint64_t switch_count;         // to another thread
-    uint64_t preempt_count;        // of these, because of a slice's end or a higher priority
+    uint64_t preempt_count;        // times a slice ended or a higher priority came, also with nobody to switch to
     uint64_t pull_count;           // threads taken from other harts
     uint64_t tick_count;           // slice timer
     uint64_t idle_time;            // ticks of arch_time(), up to now

@@ -185,20 +185,31 @@ void thread_set_affinity(struct thread *thread, hart_mask_t affinity)
 uint64_t thread_count(void) { return __atomic_load_n(&alive_count, __ATOMIC_RELAXED); }
 uint64_t thread_created_count(void) { return __atomic_load_n(&created_count, __ATOMIC_RELAXED); }
 
+// Also from the guard below it, where an overrun has left the stack pointer.
+static bool is_stack_of(const void *stack, uintptr_t sp, uintptr_t *low, uintptr_t *high)
+{
+    uintptr_t start = (uintptr_t)stack;
+
+    if (!stack || sp - (start - KERNEL_STACK_SIZE) > 2 * KERNEL_STACK_SIZE)
+        return false;
+    *low = start;
+    *high = start + KERNEL_STACK_SIZE;
+    return true;
+}
+
 bool thread_find_stack(uintptr_t sp, uintptr_t *low, uintptr_t *high)
 {
     struct thread *thread;
+    uint64_t left = thread_count() + MAX_HARTS;
 
-    // For panics and the like: the list is read as it is, since its lock may be held for ever.
-    list_for_each(thread, &thread_list, all) {
-        uintptr_t start = (uintptr_t)thread->stack;
-        // Also from the guard below it, where an overrun has left it.
-        if (sp - (start - KERNEL_STACK_SIZE) > 2 * KERNEL_STACK_SIZE)
-            continue;
-        *low = start;
-        *high = start + KERNEL_STACK_SIZE;
-        return true;
-    }
+    for (unsigned hart = 0; hart < arch_hart_count(); hart++)
+        if (is_stack_of(thread_stack_on(hart), sp, low, high))
+            return true;
+    // For panics and the like: the list is read as it is, since its lock may be held for ever; and if it is being
+    // changed, not for ever.
+    list_for_each(thread, &thread_list, all)
+        if (left-- == 0 || is_stack_of(thread->stack, sp, low, high))
+            return left != UINT64_MAX;
     return false;
 }
 

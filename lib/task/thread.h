@@ -17,6 +17,9 @@
 // Nobody can end a thread from outside, since it may hold locks: thread_kill asks, and ends every killable wait; the
 // thread sees thread_is_killed() and returns. A thread's function that returns ends its thread.
 //
+// Ordering: what its maker wrote is seen by a new thread, and what a thread wrote, by whoever has joined it: the run
+// queue's lock is released and acquired in between (<sync/spinlock.h>).
+//
 // Stacks of ended threads are kept by the hart, and used again (<mm/kstack_cache.h>).
 #pragma once
 
@@ -54,6 +57,8 @@ struct thread {
     hart_mask_t affinity;                  // (Q) harts it may run on
     uint64_t run_time;                     // (Q) ticks it has run, up to its last switch
     uint64_t voluntary_at;                 // (O) run_time when it last slept or yielded, for the watchdog
+    uint64_t seen_voluntary_at;            // (O) the watchdog's: that, when it looked last,
+    unsigned seen_count;                   // (O) and how often it found it so
     uint64_t switch_count;                 // (Q) times it was given a hart
     void *stack;                           // (C) lowest byte
     void (*function)(void *argument);      // (C)
@@ -78,9 +83,10 @@ must_check struct thread *thread_create_on(unsigned hart, const char *name, void
 // Waits until the thread has ended and frees it. May sleep.
 void thread_join(struct thread *thread);
 
-// Nobody will join it: it frees itself when it ends, and its pointer is good no longer.
+// Nobody will join it: it frees itself when it ends, and its pointer is good no longer. Process context.
 void thread_detach(struct thread *thread);
 
+// Ends the caller, as a return from its function does. Process context that may sleep, with no lock held.
 _Noreturn void thread_exit(void);
 
 // Asks the thread to end, and wakes it. Any context; the thread exists.

@@ -5,6 +5,8 @@
 
 #include <arch/smp.h>
 #include <arch/time.h>
+#include <base/assert.h>
+#include <sync/sched.h>
 #include <sync/spinlock.h>
 
 struct timer_queue {
@@ -75,6 +77,7 @@ void timer_arm(struct timer *timer, uint64_t deadline)
     }
     struct timer_queue *queue = &queues[self];
     flags = spin_lock_irqsave(&queue->lock);
+    BUG_ON(timer->hart != self);
     if (timer->is_armed)
         disarm_locked(queue, timer);
     timer->deadline = deadline;
@@ -123,11 +126,13 @@ void timer_interrupt(void)
 {
     struct timer_queue *queue = &queues[arch_hart_index()];
     struct timer *timer;
+    // What becomes due meanwhile has an interrupt of its own, so that this one ends.
+    uint64_t now = arch_time();
 
     irqflags_t flags = spin_lock_irqsave(&queue->lock);
     // The port has turned the hardware's timer off.
     queue->programmed = UINT64_MAX;
-    while ((timer = first_of(queue)) && timer->deadline <= arch_time()) {
+    while ((timer = first_of(queue)) && timer->deadline <= now) {
         disarm_locked(queue, timer);
         queue->fired_count++;
         __atomic_store_n(&queue->running, timer, __ATOMIC_RELAXED);
@@ -142,7 +147,12 @@ void timer_interrupt(void)
 
 uint64_t timer_after_us(uint64_t microseconds)
 {
-    return arch_time() + microseconds * arch_timer_hz() / 1000000;
+    uint64_t now = arch_time();
+
+    // Beyond that it would be past the end of time.
+    if (microseconds >= (NO_DEADLINE - now) / arch_timer_hz())
+        return NO_DEADLINE;
+    return now + microseconds * arch_timer_hz() / 1000000;
 }
 
 uint64_t timer_fired_count(unsigned hart)

@@ -3,6 +3,9 @@
 //
 // Each hart keeps its timers in a heap by their moment, and the hardware's timer is set to the first of them, or to
 // never: there is no periodic tick. The function runs as an interrupt handler; it may arm its own timer again.
+//
+// Ordering: what was written before the timer was armed is seen by its function, and what the function wrote, by whoever
+// has taken the timer back: the queue's lock is released and acquired in between (<sync/spinlock.h>).
 #pragma once
 
 #include <base/heap.h>
@@ -29,7 +32,7 @@ bool timer_cancel(struct timer *timer);
 // For the interrupt: calls what is due on this hart.
 void timer_interrupt(void);
 
-// Moments from now.
+// Moments from now; NO_DEADLINE when that is further than the clock goes.
 uint64_t timer_after_us(uint64_t microseconds);
 
 // Calls of functions since the start, on that hart.

@@ -7,9 +7,9 @@
 #include <base/format.h>
 #include <sync/completion.h>
 #include <task/thread.h>
+#include <task/watchdog.h>
 
 struct work_queue {
-    struct spinlock lock;
     struct list items;             // (L)
     struct work *running;          // (L) may be freed already: never looked into
     struct thread *worker;         // (C) after workqueue_init
@@ -18,20 +18,27 @@ struct work_queue {
 
 static struct work_queue queues[MAX_HARTS];
 
+// One for all queues, since an item moves between them: items are rare beside what they do.
+static struct spinlock work_lock = SPINLOCK_INIT(WORK_QUEUE);
+
+// How long a thread sleeps between two looks at an item that it waits for.
+#define LOOK_AGAIN_US 100
+
 bool queue_work_on(unsigned hart, struct work *work)
 {
     struct work_queue *queue = &queues[hart];
 
-    if (__atomic_exchange_n(&work->is_queued, 1, __ATOMIC_ACQ_REL))
-        return false;
     preempt_disable();
-    irqflags_t flags = spin_lock_irqsave(&queue->lock);
-    __atomic_store_n(&work->hart, hart, __ATOMIC_RELAXED);
-    list_add_last(&queue->items, &work->node);
-    thread_wake(queue->worker);
-    spin_unlock_irqrestore(&queue->lock, flags);
+    irqflags_t flags = spin_lock_irqsave(&work_lock);
+    bool is_new = !work->is_queued;
+    if (is_new) {
+        work->is_queued = true;
+        list_add_last(&queue->items, &work->node);
+        thread_wake(queue->worker);
+    }
+    spin_unlock_irqrestore(&work_lock, flags);
     preempt_enable();
-    return true;
+    return is_new;
 }
 
 bool queue_work(struct work *work)
@@ -44,10 +51,10 @@ static void run_items(void *argument)
     struct work_queue *queue = argument;
 
     for (;;) {
-        irqflags_t flags = spin_lock_irqsave(&queue->lock);
+        irqflags_t flags = spin_lock_irqsave(&work_lock);
         queue->running = NULL;
         if (list_is_empty(&queue->items)) {
-            spin_unlock_irqrestore(&queue->lock, flags);
+            spin_unlock_irqrestore(&work_lock, flags);
             thread_block();
             continue;
         }
@@ -57,16 +64,20 @@ static void run_items(void *argument)
         queue->run_count++;
         // From here on it can be queued again, and its function may free it.
         void (*function)(struct work *) = work->function;
-        __atomic_store_n(&work->is_queued, 0, __ATOMIC_RELEASE);
-        spin_unlock_irqrestore(&queue->lock, flags);
+        work->is_queued = false;
+        spin_unlock_irqrestore(&work_lock, flags);
         function(work);
+        // Another item may always be there already: that is no thread that never lets go.
+        watchdog_touch();
     }
 }
 
-// Whether it is in a list; one that was never in any has no neighbours, not even itself.
-static bool is_in_list_locked(const struct work *work)
+static bool is_running_locked(const struct work *work)
 {
-    return work->node.next != NULL && !list_is_empty(&work->node);
+    for (unsigned hart = 0; hart < arch_hart_count(); hart++)
+        if (queues[hart].running == work)
+            return true;
+    return false;
 }
 
 bool cancel_work(struct work *work)
@@ -74,24 +85,20 @@ bool cancel_work(struct work *work)
     bool was_queued = false;
 
     might_sleep();
-    bool is_running = true;
-    for (unsigned round = 0; is_running; round++) {
-        struct work_queue *queue = &queues[__atomic_load_n(&work->hart, __ATOMIC_RELAXED)];
-        irqflags_t flags = spin_lock_irqsave(&queue->lock);
-        if (work->is_queued && queue == &queues[work->hart] && is_in_list_locked(work)) {
+    for (;;) {
+        irqflags_t flags = spin_lock_irqsave(&work_lock);
+        if (work->is_queued) {
             list_remove(&work->node);
-            __atomic_store_n(&work->is_queued, 0, __ATOMIC_RELEASE);
+            work->is_queued = false;
             was_queued = true;
         }
-        // It may have queued itself again, or be about to be put into a queue.
-        is_running = queue->running == work || work->is_queued;
-        spin_unlock_irqrestore(&queue->lock, flags);
-        if (is_running) {
-            thread_yield();
-            arch_relax(round);
-        }
+        bool is_running = is_running_locked(work);
+        spin_unlock_irqrestore(&work_lock, flags);
+        if (!is_running)
+            return was_queued;
+        // It may queue itself again meanwhile. Asleep, since the item may need this hart.
+        thread_block_until(timer_after_us(LOOK_AGAIN_US));
     }
-    return was_queued;
 }
 
 struct barrier {
@@ -130,9 +137,15 @@ void queue_delayed_work(struct delayed_work *delayed, uint64_t deadline)
 
 bool cancel_delayed_work(struct delayed_work *delayed)
 {
-    bool was_armed = timer_cancel(&delayed->timer);
+    bool was_there = timer_cancel(&delayed->timer);
 
-    return cancel_work(&delayed->work) || was_armed;
+    // A run that is under way may arm the timer again, and a timer that fires may queue the item again.
+    for (;;) {
+        was_there |= cancel_work(&delayed->work);
+        if (!timer_cancel(&delayed->timer) && !__atomic_load_n(&delayed->work.is_queued, __ATOMIC_ACQUIRE))
+            return was_there;
+        was_there = true;
+    }
 }
 
 void workqueue_init(void)
@@ -140,7 +153,6 @@ void workqueue_init(void)
     for (unsigned hart = 0; hart < arch_hart_count(); hart++) {
         char name[THREAD_NAME_BYTES];
 
-        spin_lock_init(&queues[hart].lock, WORK_QUEUE);
         list_init(&queues[hart].items);
         format_text(name, sizeof name, "worker/%u", hart);
         queues[hart].worker = thread_create_in(hart_mask_of(hart), PRIORITY_HIGH, name, run_items, &queues[hart]);

@@ -2,17 +2,21 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Each hart has a thread "worker/N" of high priority, which runs the items queued on that hart one after the other, in
-// order. An item may sleep, take GFP_KERNEL memory, queue others and itself; while it sleeps the items behind it wait.
+// order. An item may sleep, take GFP_KERNEL memory, queue others and itself; while it sleeps the items behind it wait. One
+// that is queued on another hart while it runs may run on both at once.
+//
+// Ordering: what was written before an item was queued is seen by its function, and what the function wrote, by whoever
+// has waited for it: the queues' lock is released and acquired in between (<sync/spinlock.h>).
 #pragma once
 
 #include <base/list.h>
 #include <task/timer.h>
 
+// (W) the lock of all queues
 struct work {
-    struct list node;                      // (L) the lock of the hart's queue
+    struct list node;                      // (W)
     void (*function)(struct work *work);   // (C) may free the item, or queue it again
-    uint32_t is_queued;                    // (A) 0 or 1: atomic operations are on words
-    unsigned hart;                         // (L) where it is queued, or was last
+    bool is_queued;                        // (W)
 };
 
 #define WORK_INIT(work_function) { .function = (work_function) }
@@ -21,7 +25,7 @@ struct work {
 bool queue_work(struct work *work);
 bool queue_work_on(unsigned hart, struct work *work);
 
-// The same at a moment of arch_time(), on this hart.
+// The same at a moment of arch_time(), on this hart. Any context; one delayed item is not queued on two harts at once.
 struct delayed_work {
     struct work work;
     struct timer timer;

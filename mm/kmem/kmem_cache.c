@@ -13,6 +13,7 @@
 
 #include "slab_internal.h"
 
+#include <arch/time.h>
 #include <base/errno.h>
 #include <base/string.h>
 #include <debug/klog.h>
@@ -405,6 +406,7 @@ int kmem_cache_destroy(struct kmem_cache *cache)
     const void *leaks[REPORTED_LEAKS];
     struct page *leaving = NULL;
 
+    might_sleep();
     if (cache == NULL)
         return 0;
     enum slab_verdict verdict = slab_verdict_of(&cache_cache, cache);
@@ -434,7 +436,7 @@ int kmem_cache_destroy(struct kmem_cache *cache)
     // Slabs that kmem_cache_reap took are still being destructed by another thread, with this cache's
     // destructor.
     while (__atomic_load_n(&cache->leaving, __ATOMIC_ACQUIRE) != 0)
-        thread_yield();
+        thread_block_until(arch_time() + arch_timer_hz() / 10000);
     cache->objects_per_slab = 0;
     string_copy(cache->name, "(destroyed)", SLAB_NAME_BYTES);
     kmem_cache_free(&cache_cache, cache);

@@ -3,6 +3,7 @@
 
 #include "vmalloc_area.h"
 
+#include <arch/tlb.h>
 #include <mm/granule.h>
 #include <mm/kstack.h>
 #include <mm/pgtable.h>
@@ -54,6 +55,8 @@ void *kstack_alloc(void)
             return NULL;
         }
     vmalloc_area_publish(area);
+    // Whichever hart first runs on it must not remember that nothing was there: on a stack no fault can be taken.
+    arch_tlb_flush_kernel(area->start, area->size);
     return vaddr_ptr(area->start);
 }
 

@@ -245,3 +245,48 @@ KTEST(bottom_half, wait_waits_for_a_run_on_another_hart)
     tasklet_wait(&slow.tasklet);
     EXPECT_EQ(slow.has_ended, 1);
 }
+
+// With interrupts masked local_bh_enable runs nothing, and unmasks nothing: what waits runs after the next interrupt.
+KTEST(bottom_half, masked_interrupts_hold_it_back_too)
+{
+    struct probe probe = { .tasklet = TASKLET_INIT(note_run) };
+
+    irqflags_t flags = arch_irq_save();
+    local_bh_disable();
+    tasklet_schedule(&probe.tasklet);
+    local_bh_enable();
+    EXPECT_EQ(runs_of(&probe), 0);
+    EXPECT(!arch_irqs_enabled());
+    arch_irq_restore(flags);
+    tasklet_wait(&probe.tasklet);
+    EXPECT_EQ(runs_of(&probe), 1);
+}
+
+struct waker {
+    struct tasklet tasklet;
+    struct thread *thread;
+    uint32_t has_run;              // (A)
+};
+
+static void wake_thread(struct tasklet *tasklet)
+{
+    thread_wake(container_of(tasklet, struct waker, tasklet)->thread);
+}
+
+static void note_wake(void *argument)
+{
+    thread_block();
+    __atomic_store_n(&((struct waker *)argument)->has_run, 1, __ATOMIC_RELEASE);
+}
+
+// A thread of higher priority that a tasklet wakes runs before tasklet_schedule returns.
+KTEST(bottom_half, woken_thread_runs_at_once)
+{
+    struct waker waker = { .tasklet = TASKLET_INIT(wake_thread) };
+
+    waker.thread = thread_create_in(hart_mask_of(arch_hart_index()), PRIORITY_HIGH, "woken", note_wake, &waker);
+    REQUIRE(waker.thread);
+    tasklet_schedule(&waker.tasklet);
+    EXPECT_EQ(__atomic_load_n(&waker.has_run, __ATOMIC_ACQUIRE), 1);
+    thread_join(waker.thread);
+}

@@ -412,3 +412,53 @@ KTEST(sched, lonely_thread_has_no_tick)
     stop_busy(&busy);
     set_usual_slices();
 }
+
+struct sleeper {
+    struct thread *thread;
+    struct completion asleep;
+    unsigned woken_on;
+    uint32_t *awake;               // (A) of both
+};
+
+// Ends on the hart where it was woken, having slept last on hart 1, though it may run anywhere.
+static void sleep_on_hart_1(void *argument)
+{
+    struct sleeper *self = argument;
+
+    thread_set_affinity(thread_current(), HART_MASK_ALL);
+    complete(&self->asleep);
+    thread_block();
+    self->woken_on = hart_now();
+    __atomic_fetch_add(self->awake, 1, __ATOMIC_RELEASE);
+    while (__atomic_load_n(self->awake, __ATOMIC_ACQUIRE) < 2)
+        arch_relax(0);
+}
+
+// Two threads that are woken one after the other go to two idle harts, not both to the first of them.
+KTEST(sched, wakes_are_spread_over_idle_harts)
+{
+    unsigned apart = 0;
+
+    if (arch_hart_count() < 3)
+        ktest_skip("takes three harts");
+    for (unsigned round = 0; round < 20; round++) {
+        uint32_t awake = 0;
+        struct sleeper sleepers[2] = { { .awake = &awake }, { .awake = &awake } };
+
+        for (unsigned i = 0; i < 2; i++) {
+            completion_init(&sleepers[i].asleep);
+            sleepers[i].thread = thread_create_on(1, "sleeper", sleep_on_hart_1, &sleepers[i]);
+            REQUIRE(sleepers[i].thread);
+            completion_wait(&sleepers[i].asleep);
+        }
+        thread_sleep_us(200);
+        preempt_disable();
+        thread_wake(sleepers[0].thread);
+        thread_wake(sleepers[1].thread);
+        preempt_enable();
+        for (unsigned i = 0; i < 2; i++)
+            thread_join(sleepers[i].thread);
+        apart += sleepers[0].woken_on != sleepers[1].woken_on;
+    }
+    EXPECT_GE(apart, 1);
+}

@@ -318,3 +318,68 @@ KTEST(workqueue, item_frees_itself)
         flush_work_on(hart);
     EXPECT_EQ(freed_items, 64);
 }
+
+struct wanderer {
+    struct work work;
+    struct completion started;
+    bool has_ended;                // (A)
+};
+
+static void wander(struct work *work)
+{
+    struct wanderer *wanderer = container_of(work, struct wanderer, work);
+
+    complete(&wanderer->started);
+    thread_sleep_us(2000);
+    __atomic_store_n(&wanderer->has_ended, true, __ATOMIC_RELEASE);
+}
+
+// cancel_work waits for a run also on a hart other than the one whose queue the item is in.
+KTEST(workqueue, cancel_waits_for_a_run_on_the_hart_it_left)
+{
+    struct wanderer wanderer = { .work = WORK_INIT(wander) };
+    struct gate gate;
+
+    if (arch_hart_count() < 2)
+        ktest_skip("takes two harts");
+    completion_init(&wanderer.started);
+    close_gate(&gate, 0);
+    queue_work_on(1, &wanderer.work);
+    completion_wait(&wanderer.started);
+    EXPECT(queue_work_on(0, &wanderer.work));
+    EXPECT(cancel_work(&wanderer.work));
+    EXPECT(__atomic_load_n(&wanderer.has_ended, __ATOMIC_ACQUIRE));
+    complete(&gate.is_let_go);
+    flush_work_on(0);
+}
+
+struct returner {
+    struct delayed_work delayed;
+    struct completion started;
+    uint32_t runs;                 // (A)
+};
+
+static void return_later(struct work *work)
+{
+    struct returner *returner = container_of(work, struct returner, delayed.work);
+
+    __atomic_fetch_add(&returner->runs, 1, __ATOMIC_RELAXED);
+    complete(&returner->started);
+    thread_sleep_us(500);
+    queue_delayed_work(&returner->delayed, timer_after_us(300));
+}
+
+// A delayed item that arms itself again while it is being cancelled does not come back.
+KTEST(workqueue, cancel_of_an_item_that_arms_itself)
+{
+    struct returner returner = { .runs = 0 };
+
+    completion_init(&returner.started);
+    delayed_work_init(&returner.delayed, return_later);
+    queue_delayed_work(&returner.delayed, timer_after_us(100));
+    completion_wait(&returner.started);
+    cancel_delayed_work(&returner.delayed);
+    uint32_t runs = __atomic_load_n(&returner.runs, __ATOMIC_RELAXED);
+    thread_sleep_us(3000);
+    EXPECT_EQ(__atomic_load_n(&returner.runs, __ATOMIC_RELAXED), runs);
+}

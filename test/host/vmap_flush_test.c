@@ -33,7 +33,7 @@ static void expect_one_flush(const struct fake_tlb_stats *before, const void *st
 }
 
 // Freeing an area of any kind flushes its granules on all harts, each once, and no guard; a new one flushes
-// here only.
+// here only, but for a stack, which any hart may run on first.
 KTEST(vmap_flush, names_exactly_the_area)
 {
     struct page *pages[3];
@@ -46,9 +46,9 @@ KTEST(vmap_flush, names_exactly_the_area)
     REQUIRE(area && mapped && stack && device);
     struct fake_tlb_stats made = fake_tlb_stats();
     const char *device_start = (const char *)(uintptr_t)device - 100;
-    EXPECT_EQ(made.kernel_flushes, before.kernel_flushes);
+    EXPECT_EQ(made.kernel_flushes, before.kernel_flushes + 1);
     EXPECT_EQ(made.granules_named - before.granules_named,
-              GRANULES_PER_PAGE * 9 + 1 + KERNEL_STACK_SIZE / MMU_PAGE_SIZE);
+              GRANULES_PER_PAGE * 9 + 1 + 2 * (KERNEL_STACK_SIZE / MMU_PAGE_SIZE));
 
     EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 5), GRANULES_PER_PAGE * 5);
     EXPECT_EQ(reachable_granules(mapped, PAGE_SIZE * 3), GRANULES_PER_PAGE * 3);

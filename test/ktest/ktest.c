@@ -10,6 +10,7 @@
 #include <base/string.h>
 #include <debug/klog.h>
 #include <mm/check.h>
+#include <sync/sched.h>
 
 #define MAX_CASES 1024
 #define MAX_FAILURES_SHOWN 10
@@ -148,6 +149,8 @@ static bool run_case(const struct ktest_case *test, uint64_t seed)
     memset(&now, 0, sizeof(now));
     now.random = random_seeded(seed ^ name_hash(test->name));
     running = test;
+    // A chance for others between cases; and a thread that runs many of them is not taken for a lost one.
+    thread_yield();
     test->run();
     running = NULL;
 

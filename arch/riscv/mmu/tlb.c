@@ -5,12 +5,17 @@
 #include <arch/irq.h>
 #include <arch/mmu.h>
 #include <arch/smp.h>
+#include <arch/time.h>
 #include <arch/tlb.h>
+#include <base/assert.h>
 #include <port/csr.h>
 #include <sync/spinlock.h>
 
 // Beyond this many granules one fence for everything is cheaper than one for each: a refill of a 64-entry TLB.
 #define FLUSH_ALL_GRANULES 64
+
+// Rounds of waiting between two looks at the clock.
+#define ROUNDS_PER_LOOK 1024
 
 static uint64_t kernel_satp;       // (C) once start-up is over
 
@@ -79,8 +84,12 @@ static void flush_others(vaddr_t start, uint64_t bytes)
     for (unsigned index = 0; index < count; index++)
         if (index != self)
             arch_ipi_send(index, RISCV_IPI_FLUSH);
-    for (unsigned round = 0; __atomic_load_n(&remote.unserved, __ATOMIC_ACQUIRE) != 0; round++)
+    uint64_t started = arch_time();
+    for (unsigned round = 0; __atomic_load_n(&remote.unserved, __ATOMIC_ACQUIRE) != 0; round++) {
         arch_relax(round);
+        if (round % ROUNDS_PER_LOOK == ROUNDS_PER_LOOK - 1 && arch_time() - started > spin_lock_limit)
+            panic("hart %u waits for %u harts to flush %lu bytes at %#lx", self, remote.unserved, bytes, start.value);
+    }
     spin_unlock_irqrestore(&remote.lock, flags);
 }
 

@@ -97,21 +97,29 @@ _Noreturn void riscv_hart_started(void)
 void arch_ipi_send(unsigned index, unsigned reasons)
 {
     // The release makes the sender's writes visible to the handler's acquire. A non-empty mailbox means that an
-    // interrupt is on its way already.
-    if (__atomic_fetch_or(&harts[index].mailbox, reasons, __ATOMIC_RELEASE) != 0)
-        return;
+    // interrupt is on its way already: so nothing may come in between here.
     irqflags_t flags = arch_irq_save();
-    if (index == arch_hart_index())
-        csr_set(sip, SIE_SSIE);
-    else
-        sbi_send_ipi(harts[index].machine_id);
+    if (__atomic_fetch_or(&harts[index].mailbox, reasons, __ATOMIC_RELEASE) == 0) {
+        if (index == arch_hart_index())
+            csr_set(sip, SIE_SSIE);
+        else
+            sbi_send_ipi(harts[index].machine_id);
+    }
     arch_irq_restore(flags);
+}
+
+// Accesses to CSRs are ordered with those to memory only by a fence, as device output (RISC-V unprivileged
+// specification 20191213, chapter 9, CSR access ordering).
+static void clear_own_interrupt(void)
+{
+    csr_clear(sip, SIE_SSIE);
+    __asm__ volatile("fence o, rw" : : : "memory");
 }
 
 void riscv_handle_ipi(void)
 {
     // Cleared before the mailbox is read: a request after the read interrupts again.
-    csr_clear(sip, SIE_SSIE);
+    clear_own_interrupt();
     unsigned reasons = __atomic_exchange_n(&harts[arch_hart_index()].mailbox, 0, __ATOMIC_ACQ_REL);
     if (reasons & RISCV_IPI_FLUSH)
         riscv_serve_remote_flush();
@@ -139,7 +147,7 @@ void riscv_yield_hart(unsigned round)
         csr_clear(sip, SIE_SSIE);
         riscv_timer_nap(NAPS_PER_SECOND);
     }
-    csr_clear(sip, SIE_SSIE);
+    clear_own_interrupt();
     if (__atomic_load_n(mailbox, __ATOMIC_ACQUIRE) & RISCV_IPI_FLUSH) {
         __atomic_fetch_and(mailbox, ~RISCV_IPI_FLUSH, __ATOMIC_ACQ_REL);
         riscv_serve_remote_flush();

@@ -17,8 +17,8 @@
 
 // The lowest byte of a new mapped stack, or NULL. The contents are zero. May sleep.
 must_check void *kstack_alloc(void);
-void kstack_free(void *stack);       // not the one you are running on
+// Not the one you are running on. Process context.
+void kstack_free(void *stack);
 
-// For a fault at `address` with the stack pointer `sp`: whether this is an overrun of a stack, and of which
-// one.
+// For a fault at `address`: whether this is an overrun of a stack, and of which one.
 bool kstack_is_overrun(vaddr_t address, void **stack);
