@@ -11,8 +11,8 @@
 // is woken, or the waker was first, and what he wrote is seen (the lock's acquire and release, <sync/spinlock.h>).
 // That is why waitq_wake_ always takes the lock: an unlocked look at an empty queue could pass a waiter by.
 //
-// wait_event and its kin: process context that may sleep. The condition itself does not sleep: that would take the token
-// (<sync/sched.h>) of a wake that came meanwhile. `condition` is looked at again and again, also after a wake
+// wait_event and its kin: process context that may sleep. The condition itself does not sleep: that would take the
+// token (<sync/sched.h>) of a wake that came meanwhile. `condition` is looked at again and again, also after a wake
 // that was meant for another. Waking: any context.
 #pragma once
 

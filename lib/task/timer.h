@@ -4,8 +4,8 @@
 // Each hart keeps its timers in a heap by their moment, and the hardware's timer is set to the first of them, or to
 // never: there is no periodic tick. The function runs as an interrupt handler; it may arm its own timer again.
 //
-// Ordering: what was written before the timer was armed is seen by its function, and what the function wrote, by whoever
-// has taken the timer back: the queue's lock is released and acquired in between (<sync/spinlock.h>).
+// Ordering: what was written before the timer was armed is seen by its function, and what the function wrote, by
+// whoever has taken the timer back: the queue's lock is released and acquired in between (<sync/spinlock.h>).
 #pragma once
 
 #include <base/heap.h>

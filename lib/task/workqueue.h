@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Each hart has a thread "worker/N" of high priority, which runs the items queued on that hart one after the other, in
-// order. An item may sleep, take GFP_KERNEL memory, queue others and itself; while it sleeps the items behind it wait. One
-// that is queued on another hart while it runs may run on both at once.
+// order. An item may sleep, take GFP_KERNEL memory, queue others and itself; while it sleeps the items behind it wait.
+// One that is queued on another hart while it runs may run on both at once.
 //
 // Ordering: what was written before an item was queued is seen by its function, and what the function wrote, by whoever
 // has waited for it: the queues' lock is released and acquired in between (<sync/spinlock.h>).
