@@ -183,13 +183,12 @@ static void add_live_objects(struct kmem_cache *cache, void *sum)
 
 static struct state take_state(void)
 {
+    kstack_cache_shrink();
+    kmem_cache_reap(UINT64_MAX);
     struct state state = {
         .area_count = vmalloc_stats().area_count,
         .misuse_count = page_alloc_stats().misuse_count + slab_misuse_count() + vmalloc_stats().misuse_count,
     };
-
-    kstack_cache_shrink();
-    kmem_cache_reap(UINT64_MAX);
     kmem_cache_for_each(add_live_objects, &state.object_count);
     state.ledger = ledger_take();
     return state;
