@@ -296,13 +296,13 @@ struct shares {
     uint64_t turns[SHARERS];
 };
 
-// As an interrupt of the hart that they share: all turns of one moment.
+// As an interrupt of the hart that they share: all turns of one moment, less those that were counted before.
 static void count_turns(void *argument)
 {
     struct shares *shares = argument;
 
     for (unsigned i = 0; i < SHARERS; i++)
-        shares->turns[i] = shares->busy[i].thread->switch_count;
+        shares->turns[i] = shares->busy[i].thread->switch_count - shares->turns[i];
 }
 
 // Three threads that never yield share a hart: each is preempted, and all have as many turns, to within one.
@@ -310,15 +310,17 @@ KTEST(sched, busy_threads_share_a_hart)
 {
     unsigned hart = arch_hart_count() - 1;
     struct shares shares = { 0 };
-    uint64_t preempted = sched_stats_of(hart).preempt_count, least = UINT64_MAX, most = 0;
+    uint64_t least = UINT64_MAX, most = 0;
 
     set_short_slices();
     for (unsigned i = 0; i < SHARERS; i++)
         REQUIRE(start_busy(&shares.busy[i], hart_mask_of(hart), PRIORITY_NORMAL));
-    while (sched_stats_of(hart).preempt_count - preempted < 10 * SHARERS)
-        thread_sleep_us(1000);
     for (unsigned i = 0; i < SHARERS; i++)
         wait_for_rounds(&shares.busy[i], 1);
+    hart_call(hart, count_turns, &shares);
+    uint64_t preempted = sched_stats_of(hart).preempt_count;
+    while (sched_stats_of(hart).preempt_count - preempted < 10 * SHARERS)
+        thread_sleep_us(1000);
     hart_call(hart, count_turns, &shares);
     for (unsigned i = 0; i < SHARERS; i++) {
         stop_busy(&shares.busy[i]);
