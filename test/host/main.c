@@ -16,6 +16,7 @@
 #include <mm/kernel_map.h>
 #include <mm/kmalloc.h>
 #include <mm/memblock.h>
+#include <mm/page_lists.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
@@ -142,6 +143,8 @@ static void start_mm(const struct kernel_image *image)
         panic("no memory for the kernel's map");
     arch_mmu_activate(kernel_pgtable.root);
     zones_init();
+    page_lists_init(true);
+    zones_settle();
     pgtable_use_granules(&kernel_pgtable);
     slab_init();
     kmalloc_init();
