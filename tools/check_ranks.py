@@ -43,6 +43,7 @@ MM_HEADERS = "mm/include/mm"
 MM_HEADER_FOLDERS = {
     "check.h": "mm/check",
     "gfp.h": "mm/phys",
+    "page_ops.h": "mm/phys",
 }
 
 INCLUDE_ROOTS = ("lib", "arch/include", "arch/riscv/include", "mm/include", "platform/include")
