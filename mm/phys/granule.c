@@ -4,8 +4,8 @@
 
 #include "phys_private.h"
 
+#include <arch/page_ops.h>
 #include <base/bits.h>
-#include <base/string.h>
 #include <mm/page_alloc.h>
 #include <mm/zone.h>
 
@@ -91,7 +91,9 @@ void *granule_alloc(struct granule_pool *pool, gfp_t gfp)
     granule = take_from_partial(pool);
     if (granule == NULL)
         granule = take_from_new_page(pool, gfp);
-    return granule != NULL ? memset(granule, 0, MMU_PAGE_SIZE) : NULL;
+    if (granule != NULL)
+        arch_clear_granules(granule, 1);
+    return granule;
 }
 
 void granule_free(struct granule_pool *pool, void *granule)

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include "bench.h"
-#include <base/string.h>
 #include <mm/page_alloc.h>
+#include <mm/page_ops.h>
 #include <mm/zone.h>
 
 #define PAIRS 10000
@@ -62,9 +62,9 @@ static void clear_or_copy(struct bench *bench, unsigned size, unsigned variant)
     (void)size;
     for (unsigned i = 0; i < 1000 && to && from; i++) {
         if (variant == CLEAR)
-            BENCH_TIME(bench, memset(to, 0, PAGE_SIZE));
+            BENCH_TIME(bench, clear_page(to));
         else
-            BENCH_TIME(bench, memcpy(to, from, PAGE_SIZE));
+            BENCH_TIME(bench, copy_page(to, from));
     }
     free_page(to);
     free_page(from);

@@ -6,8 +6,10 @@
 #include "linux_memory.h"
 
 #include <arch/layout.h>
+#include <arch/page_ops.h>
 #include <arch/time.h>
 #include <base/assert.h>
+#include <base/string.h>
 #include <mm/page_group.h>
 
 #define RAM_RANGES 8
@@ -52,4 +54,19 @@ bool fake_ram_contains(paddr_t address)
 uint64_t arch_timer_hz(void)
 {
     return 1000000000;
+}
+
+void arch_clear_page(void *page)
+{
+    memset(page, 0, PAGE_SIZE);
+}
+
+void arch_copy_page(void *to, const void *from)
+{
+    memcpy(to, from, PAGE_SIZE);
+}
+
+void arch_clear_granules(void *start, unsigned count)
+{
+    memset(start, 0, count * MMU_PAGE_SIZE);
 }

@@ -8,7 +8,12 @@ typedef uint64_t irqflags_t;
 
 static always_inline irqflags_t arch_irq_save(void) { return csr_read_clear(sstatus, SSTATUS_SIE); }
 
-static always_inline void arch_irq_restore(irqflags_t flags) { csr_set(sstatus, flags & SSTATUS_SIE); }
+// The flags are all of sstatus as it was, and setting all of it again saves picking out the one bit. Of the others, SPP
+// and SPIE mean nothing outside of a trap's return, which writes the whole register first (trap/entry.S). UXL is
+// constant, FS and VS are on or off for good, and nobody uses what they guard. SUM and MXR are never set; once SUM is,
+// nobody may clear it between a save and its restore, which would set it again.
+// A thread that goes on on another hart brings nothing there but what holds on every hart.
+static always_inline void arch_irq_restore(irqflags_t flags) { csr_set(sstatus, flags); }
 
 static always_inline bool arch_irq_was_enabled(irqflags_t flags) { return (flags & SSTATUS_SIE) != 0; }
 
