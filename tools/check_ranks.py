@@ -42,7 +42,7 @@ RANK_OF = {folder: rank for rank, folders in enumerate(RANKS) for folder in fold
 MM_HEADERS = "mm/include/mm"
 MM_HEADER_FOLDERS = {
     "check.h": "mm/check",
-    "gfp.h": "mm/phys",
+    "page_lists.h": "mm/phys",
 }
 
 INCLUDE_ROOTS = ("lib", "arch/include", "arch/riscv/include", "mm/include", "platform/include")

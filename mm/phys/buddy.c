@@ -4,6 +4,8 @@
 
 #include "phys_private.h"
 
+#include <mm/pressure.h>
+
 static pfn_t buddy_of(pfn_t frame, unsigned order)
 {
     return pfn(frame.value ^ (1UL << order));
@@ -112,7 +114,10 @@ void buddy_free(struct page *head, unsigned order)
 
     zone->free_count++;
     insert_merged(zone, head, order);
+    bool has_waiters = __atomic_load_n(&zone->waiters, __ATOMIC_RELAXED) != 0;
     spin_unlock_irqrestore(&zone->lock, flags);
+    if (unlikely(has_waiters))
+        page_freed_hint(zone);
 }
 
 void buddy_add_blank(pfn_t start, pfn_t end)

@@ -4,75 +4,39 @@
 
 #include "phys_private.h"
 
-#include <base/bits.h>
 #include <base/string.h>
 #include <mm/buddy.h>
+#include <mm/pressure.h>
 #include <sync/preempt.h>
-#include <sync/sched.h>
-
-#define COSTLY_BYTES KB(32)        // above this, and above a page, nobody counts on success: less is done for it
-#define RECLAIM_ROUNDS 16
-#define RECLAIM_PAGES 32           // asked for at least, so that the next requests need not ask again
-
-#define RETRY_FLAGS (__GFP_NOFAIL | __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
-#define ZONE_FLAGS (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM)
-#define MOBILITY_FLAGS (__GFP_MOVABLE | __GFP_RECLAIMABLE)
 
 fault_hook_t mm_fault_hook;
 
 static uint64_t failed_count;      // (A)
 
-static const char *gfp_fault(gfp_t gfp)
-{
-    if (gfp & ~__GFP_ALL)
-        return "unknown gfp flags";
-    if (!has_at_most_one_bit(gfp & ZONE_FLAGS) || !has_at_most_one_bit(gfp & RETRY_FLAGS) ||
-        !has_at_most_one_bit(gfp & MOBILITY_FLAGS))
-        return "contradictory gfp flags";
-    if ((gfp & __GFP_NOFAIL) && !gfp_may_sleep(gfp))
-        return "__GFP_NOFAIL for a caller that cannot wait";
-    return NULL;
-}
+struct request {
+    gfp_t gfp;
+    unsigned order;
+};
 
-// The pages of a zone that a request has to leave.
-static uint64_t pages_to_keep(const struct zone *zone, gfp_t gfp)
+// From the highest zone that the flags allow to the lowest, twice: so that the zones stay above their low marks, and if
+// that cannot be, down to what the flags may dip into.
+static struct page *take_from_zones(void *request_pointer)
 {
-    if (gfp & __GFP_MEMALLOC)
-        return 0;
-    return gfp & __GFP_HIGH ? zone->watermark_min / 2 : zone->watermark_min;
-}
-
-static struct page *take_from_zones(gfp_t gfp, unsigned order)
-{
+    const struct request *request = request_pointer;
+    gfp_t gfp = request->gfp;
     struct zone *highest = gfp_zone(gfp);
 
     if (highest == NULL)
         return NULL;
-    for (size_t id = (size_t)(highest - zones) + 1; id-- > 0;) {
-        struct page *page = buddy_alloc(&zones[id], order, pages_to_keep(&zones[id], gfp));
-        if (page != NULL)
-            return page;
-    }
-    return NULL;
-}
-
-// Asks the shrinkers for as long as that helps, within the patience that the flags tell of.
-static struct page *take_with_reclaim(gfp_t gfp, unsigned order)
-{
-    bool is_costly = order > 0 && (PAGE_SIZE << order) > COSTLY_BYTES && !(gfp & __GFP_RETRY_MAYFAIL);
-    unsigned rounds = (gfp & __GFP_NORETRY) || is_costly ? 1 : RECLAIM_ROUNDS;
-
-    for (unsigned round = 0; round < rounds || (gfp & __GFP_NOFAIL); round++) {
-        uint64_t freed = shrinkers_run(max_of(1UL << order, (uint64_t)RECLAIM_PAGES));
-        struct page *page = take_from_zones(gfp, order);
-
-        if (page != NULL)
-            return page;
-        if (freed == 0 && !(gfp & __GFP_NOFAIL))
-            break;
-        // Whoever could free more may wait for this hart.
-        if (sched_is_running())
-            thread_yield();
+    for (unsigned round = 0; round < 2; round++) {
+        for (size_t id = (size_t)(highest - zones) + 1; id-- > 0;) {
+            uint64_t keep = round == 0 ? zones[id].watermark_low : page_keep(&zones[id], gfp);
+            struct page *page = buddy_alloc(&zones[id], request->order, keep);
+            if (page != NULL)
+                return page;
+        }
+        if (round == 0 && (gfp & __GFP_KSWAPD_RECLAIM))
+            kswapd_wake();
     }
     return NULL;
 }
@@ -91,15 +55,16 @@ static struct page *alloc_for(const void *caller, gfp_t gfp, unsigned order)
 {
     const char *fault = order > MAX_ORDER ? "order too large" : gfp_fault(gfp);
     bool is_injected = mm_fault_hook != NULL && !(gfp & __GFP_NOFAIL) && mm_fault_hook(FAULT_PAGE, gfp);
+    struct request request = { gfp, order };
     struct page *page = NULL;
 
     might_sleep_if(gfp_may_sleep(gfp));
     if (fault != NULL) {
         page_misuse_request(caller, gfp, order, fault);
     } else if (!is_injected) {
-        page = take_from_zones(gfp, order);
-        if (page == NULL && gfp_may_sleep(gfp) && !(gfp & __GFP_MEMALLOC))
-            page = take_with_reclaim(gfp, order);
+        page = take_from_zones(&request);
+        if (page == NULL && gfp_may_sleep(gfp))
+            page = page_reclaim_and_retry(gfp, order, take_from_zones, &request);
         if (page == NULL && !(gfp & __GFP_NOWARN))
             page_report_failure(caller, gfp, order);
     }

@@ -44,7 +44,7 @@ struct free_area {
     uint64_t block_count;      // (Z)
 };
 
-// (Z) zone lock, (C) constant once start-up is over
+// (Z) zone lock, (C) constant once start-up is over, (A) atomic
 struct zone {
     struct spinlock lock;
     const char *name;                          // (C)
@@ -56,6 +56,7 @@ struct zone {
     uint64_t watermark_min;                    // (C) pages
     uint64_t watermark_low;                    // (C)
     uint64_t watermark_high;                   // (C)
+    uint32_t waiters;                          // (A) who wants to hear of pages that come back (<mm/pressure.h>)
     struct free_area free_area[MAX_ORDER + 1];
 };
 
