@@ -128,9 +128,8 @@ bool pressure_wait(gfp_t gfp, unsigned order, uint64_t deadline)
     bool has_room, is_in_time = true;
 
     might_sleep();
-    if (gfp_zone(gfp) == NULL)
-        return false;
-    for (;;) {
+    // Who was woken looks before he queues again, so that nobody's wake is spent on him.
+    while (!(has_room = pressure_has_room(gfp, order)) && gfp_zone(gfp) != NULL) {
         join(&self);
         has_room = pressure_has_room(gfp, order);
         if (has_room || !is_in_time || (thread_is_killed() && !(gfp & __GFP_NOFAIL)))

@@ -11,10 +11,13 @@
 #include <mm/zone.h>
 #include <task/thread.h>
 
+// From the lowest zone alone, so that its numbers are all that counts.
+#define LOW (GFP_NOWAIT | GFP_DMA)
+
 static struct fake_shrinker *const fake = &fake_shrinker[0];
 static struct page_chain chain;
 
-static struct zone *zone(void) { return gfp_zone(GFP_KERNEL); }
+static struct zone *zone(void) { return gfp_zone(GFP_DMA); }
 
 static uint64_t pages_left(void)
 {
@@ -25,9 +28,9 @@ static uint64_t pages_left(void)
 static void begin(uint64_t in_stash)
 {
     fake_shrinkers_reset();
-    EXPECT_EQ(chain_fill(&fake->stash, GFP_NOWAIT, 0, in_stash), in_stash);
+    EXPECT_EQ(chain_fill(&fake->stash, LOW, 0, in_stash), in_stash);
     fake->give_from_call = 1;
-    while (pages_left() > zone()->watermark_low + 1 && chain_fill(&chain, GFP_NOWAIT, 0, 1) == 1) {
+    while (pages_left() > zone()->watermark_low + 1 && chain_fill(&chain, LOW, 0, 1) == 1) {
     }
     kswapd_resume();
 }
@@ -58,12 +61,12 @@ KTEST(kswapd, works_from_low_to_high)
     struct kswapd_stats before = kswapd_stats();
 
     begin(8 * to_high);
-    chain_fill(&chain, GFP_NOWAIT, 0, 1);
+    chain_fill(&chain, LOW, 0, 1);
     EXPECT_EQ(pages_left(), zone()->watermark_low);
     thread_sleep_us(1000);
     EXPECT_EQ(kswapd_stats().wake_count, before.wake_count);
 
-    chain_fill(&chain, GFP_NOWAIT, 0, 1);
+    chain_fill(&chain, LOW, 0, 1);
     EXPECT(WAIT_UNTIL(pages_left() >= zone()->watermark_high));
     thread_sleep_us(1000);
     kswapd_pause();
@@ -85,7 +88,7 @@ KTEST(kswapd, keeps_pages_for_those_who_cannot_wait)
 
     begin(8 * to_high);
     for (uint64_t i = 0; i < 6 * to_high; i++) {
-        failed += chain_fill(&chain, GFP_NOWAIT, 0, 1) == 0;
+        failed += chain_fill(&chain, LOW, 0, 1) == 0;
         if (i % 16 == 0)
             thread_sleep_us(100);
     }
@@ -95,7 +98,7 @@ KTEST(kswapd, keeps_pages_for_those_who_cannot_wait)
 
 static void take_a_page(void *unused unused_arg)
 {
-    chain_fill(&chain, GFP_ATOMIC, 0, 1);
+    chain_fill(&chain, GFP_ATOMIC | GFP_DMA, 0, 1);
 }
 
 // It is woken from any context.
@@ -104,7 +107,7 @@ KTEST(kswapd, woken_from_anywhere)
     for (enum where where = 0; where < WHERE_COUNT; where++) {
         uint64_t wakes = kswapd_stats().wake_count;
         begin(2 * (zone()->watermark_high - zone()->watermark_low) + 2);
-        chain_fill(&chain, GFP_NOWAIT, 0, 1);
+        chain_fill(&chain, LOW, 0, 1);
         run_where(where, take_a_page, NULL);
         if (!EXPECT(WAIT_UNTIL(pages_left() >= zone()->watermark_high)))
             ktest_note("  in %s", where_name(where));
@@ -118,7 +121,7 @@ KTEST(kswapd, pause_holds)
 {
     begin(32);
     kswapd_pause();
-    chain_fill(&chain, GFP_NOWAIT, 0, 4);
+    chain_fill(&chain, LOW, 0, 4);
     thread_sleep_us(2000);
     EXPECT_EQ(fake->calls, 0);
     kswapd_resume();
@@ -133,16 +136,16 @@ KTEST(kswapd, gives_up_when_nothing_comes)
     uint64_t fruitless = kswapd_stats().fruitless_count, wakes;
 
     begin(0);
-    chain_fill(&chain, GFP_NOWAIT | __GFP_MEMALLOC, 0, UINT64_MAX);
+    chain_fill(&chain, LOW | __GFP_MEMALLOC, 0, UINT64_MAX);
     for (unsigned i = 0; i < 10 * KSWAPD_FRUITLESS_MAX && !kswapd_has_given_up(); i++) {
-        EXPECT_NULL(alloc_page(GFP_NOWAIT | __GFP_NOWARN));
+        EXPECT_NULL(alloc_page(LOW | __GFP_NOWARN));
         thread_sleep_us(200);
     }
     EXPECT(kswapd_stats().has_given_up);
     EXPECT_GE(kswapd_stats().fruitless_count - fruitless, 1);
     EXPECT_LE(kswapd_stats().fruitless_count - fruitless, KSWAPD_FRUITLESS_MAX);
     wakes = kswapd_stats().wake_count;
-    EXPECT_NULL(alloc_page(GFP_NOWAIT | __GFP_NOWARN));
+    EXPECT_NULL(alloc_page(LOW | __GFP_NOWARN));
     thread_sleep_us(2000);
     EXPECT_EQ(kswapd_stats().wake_count, wakes);
 
@@ -150,7 +153,7 @@ KTEST(kswapd, gives_up_when_nothing_comes)
     page_lists_drain();
     EXPECT(!kswapd_has_given_up());
     EXPECT_EQ(zone()->waiters, 0);
-    chain_fill(&chain, GFP_NOWAIT | __GFP_MEMALLOC, 0, 1);
+    chain_fill(&chain, LOW | __GFP_MEMALLOC, 0, 1);
     EXPECT(WAIT_UNTIL(kswapd_stats().wake_count > wakes));
     end();
     EXPECT(!kswapd_has_given_up());
@@ -167,7 +170,7 @@ static void ask_for_ever(void *argument)
 
     while (!__atomic_load_n(&asker->may_ask, __ATOMIC_ACQUIRE))
         thread_sleep_us(50);
-    asker->page = alloc_page(GFP_KERNEL | __GFP_NOFAIL);
+    asker->page = alloc_page(GFP_KERNEL | GFP_DMA | __GFP_NOFAIL);
     __atomic_store_n(&asker->is_over, 1, __ATOMIC_RELEASE);
 }
 
@@ -180,7 +183,7 @@ KTEST(kswapd, nofail_sleeps_until_another_frees)
             struct thread *thread = thread_create_on(hart, "asker", ask_for_ever, &asker);
             REQUIRE(thread);
             fake_shrinkers_reset();
-            chain_fill(&chain, GFP_NOWAIT | __GFP_MEMALLOC, 0, UINT64_MAX);
+            chain_fill(&chain, LOW | __GFP_MEMALLOC, 0, UINT64_MAX);
             __atomic_store_n(&asker.may_ask, 1, __ATOMIC_RELEASE);
             EXPECT(WAIT_UNTIL(pressure_waiter_count() == 1));
             thread_sleep_us(1000);

@@ -58,8 +58,12 @@ static struct page_chain taken, taken_below;
 // Exactly so many pages of the zone are free, and none of any other.
 static void leave_free(const struct zone *zone, uint64_t pages)
 {
+    static const struct zone *before;
     struct page *page;
 
+    while (zone != before && (page = chain_pop(&taken_below)) != NULL)
+        chain_push(&taken, page);
+    before = zone;
     chain_fill(&taken, GFP_HIGHUSER | __GFP_MEMALLOC, 0, UINT64_MAX);
     while (zone->free_pages < pages && (page = chain_pop(&taken)) != NULL) {
         if (page_zone(page) == zone)

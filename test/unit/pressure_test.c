@@ -9,6 +9,9 @@
 #include <base/string.h>
 #include <mm/page_lists.h>
 
+// From the lowest zone alone, so that its numbers are all that counts.
+#define LOW (GFP_KERNEL | GFP_DMA)
+
 static struct {
     struct page_chain chain;
     struct thread *thread;
@@ -20,7 +23,7 @@ static void wait_for_room(void)
 {
     drop_stale_wake();
     scene.thread = thread_current();
-    bool has_room = pressure_wait(GFP_KERNEL, scene.order, NO_DEADLINE);
+    bool has_room = pressure_wait(LOW, scene.order, NO_DEADLINE);
     STORE(scene.has_room, has_room);
     STORE(scene.is_over, 1);
 }
@@ -33,7 +36,7 @@ static void give_one_back(void)
 
 static void wait_and_free(unsigned index, void *unused unused_arg)
 {
-    uint64_t threshold = gfp_zone(GFP_KERNEL)->watermark_min + (1UL << scene.order);
+    uint64_t threshold = gfp_zone(LOW)->watermark_min + (1UL << scene.order);
 
     if (index == 1)
         wait_for_room();
@@ -61,10 +64,10 @@ KTEST(pressure, woken_at_the_exact_threshold)
     for (unsigned order = 0; order <= 3; order++) {
         memset(&scene, 0, sizeof(scene));
         scene.order = order;
-        chain_fill(&scene.chain, GFP_KERNEL | __GFP_MEMALLOC, 0, UINT64_MAX);
+        chain_fill(&scene.chain, LOW | __GFP_MEMALLOC, 0, UINT64_MAX);
         ktest_run_on_harts(wait_and_free, NULL);
         EXPECT_EQ(scene.has_room, 1);
-        EXPECT_EQ(gfp_zone(GFP_KERNEL)->waiters, 0);
+        EXPECT_EQ(gfp_zone(LOW)->waiters, 0);
         chain_free(&scene.chain);
     }
 }
@@ -102,11 +105,11 @@ KTEST(pressure, killed_waiter_stops)
         memset(&scene, 0, sizeof(scene));
         if (is_early)
             ktest_run_on_harts(tell_thread, NULL);
-        chain_fill(&scene.chain, GFP_KERNEL | __GFP_MEMALLOC, 0, UINT64_MAX);
+        chain_fill(&scene.chain, LOW | __GFP_MEMALLOC, 0, UINT64_MAX);
         ktest_run_on_harts(wait_and_kill, &is_early);
         EXPECT_EQ(scene.has_room, 0);
         EXPECT_EQ(pressure_waiter_count(), 0);
-        EXPECT_EQ(gfp_zone(GFP_KERNEL)->waiters, 0);
+        EXPECT_EQ(gfp_zone(LOW)->waiters, 0);
         chain_free(&scene.chain);
     }
 }
@@ -114,14 +117,14 @@ KTEST(pressure, killed_waiter_stops)
 // A deadline ends it too; with room there is no wait.
 KTEST(pressure, wait_ends_at_its_deadline)
 {
-    EXPECT(pressure_wait(GFP_KERNEL, 0, 0));
-    EXPECT(pressure_wait(GFP_KERNEL, MAX_ORDER, NO_DEADLINE));
+    EXPECT(pressure_wait(LOW, 0, 0));
+    EXPECT(pressure_wait(LOW, MAX_ORDER, NO_DEADLINE));
     memset(&scene, 0, sizeof(scene));
-    chain_fill(&scene.chain, GFP_KERNEL, 0, UINT64_MAX);
+    chain_fill(&scene.chain, LOW, 0, UINT64_MAX);
     uint64_t deadline = arch_time() + arch_timer_hz() / 1000;
-    EXPECT(!pressure_wait(GFP_KERNEL, 0, deadline));
+    EXPECT(!pressure_wait(LOW, 0, deadline));
     EXPECT_GE(arch_time(), deadline);
-    EXPECT(pressure_wait(GFP_ATOMIC, 0, NO_DEADLINE));
+    EXPECT(pressure_wait(GFP_ATOMIC | GFP_DMA, 0, NO_DEADLINE));
     EXPECT_EQ(pressure_waiter_count(), 0);
     chain_free(&scene.chain);
 }
@@ -134,7 +137,7 @@ static void wait_in_crowd(unsigned index, void *unused unused_arg)
     }
     unsigned waiters = arch_hart_count() - 1;
     SPIN_UNTIL(pressure_waiter_count() == waiters);
-    for (uint64_t i = 0; i < gfp_zone(GFP_KERNEL)->watermark_min; i++)
+    for (uint64_t i = 0; i < gfp_zone(LOW)->watermark_min; i++)
         give_one_back();
     EXPECT_EQ(pressure_waiter_count(), waiters);
     // Nobody takes the pages that the earlier ones were woken for, so more than one may be served.
@@ -154,7 +157,7 @@ KTEST(pressure, crowd_is_woken_by_and_by)
     if (arch_hart_count() < 2)
         ktest_skip("takes two harts");
     memset(&scene, 0, sizeof(scene));
-    chain_fill(&scene.chain, GFP_KERNEL | __GFP_MEMALLOC, 0, UINT64_MAX);
+    chain_fill(&scene.chain, LOW | __GFP_MEMALLOC, 0, UINT64_MAX);
     ktest_run_on_harts(wait_in_crowd, NULL);
     EXPECT_EQ(pressure_waiter_count(), 0);
     chain_free(&scene.chain);

@@ -11,6 +11,9 @@
 #define PRIORITIES (SHRINK_PRIORITY_MAX + 1)
 #define ROUND_PAGES 32             // with so many a round is over
 
+// From the lowest zone alone, so that its numbers are all that counts.
+#define LOW (GFP_KERNEL | GFP_DMA)
+
 static struct fake_shrinker *const fake = &fake_shrinker[0];
 
 // The smallest block that is above 32 KB, and above a page.
@@ -45,28 +48,28 @@ KTEST(reclaim, tries_as_the_flags_say)
     struct page_chain chain = { 0 };
 
     fake_shrinkers_reset();
-    chain_fill(&chain, GFP_KERNEL, 0, UINT64_MAX);
+    chain_fill(&chain, LOW, 0, UINT64_MAX);
 
     pretend(0, 0);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL, 0), PRIORITIES);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL | __GFP_NORETRY, 0), PRIORITIES);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL | __GFP_RETRY_MAYFAIL, 0), PRIORITIES);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL, costly_order()), PRIORITIES);
-    EXPECT_EQ(calls_until_failure(GFP_NOWAIT, 0), 0);
-    EXPECT_EQ(calls_until_failure(GFP_ATOMIC, MAX_ORDER), 0);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL | __GFP_MEMALLOC, MAX_ORDER), 0);
+    EXPECT_EQ(calls_until_failure(LOW, 0), PRIORITIES);
+    EXPECT_EQ(calls_until_failure(LOW | __GFP_NORETRY, 0), PRIORITIES);
+    EXPECT_EQ(calls_until_failure(LOW | __GFP_RETRY_MAYFAIL, 0), PRIORITIES);
+    EXPECT_EQ(calls_until_failure(LOW, costly_order()), PRIORITIES);
+    EXPECT_EQ(calls_until_failure(GFP_NOWAIT | GFP_DMA, 0), 0);
+    EXPECT_EQ(calls_until_failure(GFP_ATOMIC | GFP_DMA, MAX_ORDER), 0);
+    EXPECT_EQ(calls_until_failure(LOW | __GFP_MEMALLOC, MAX_ORDER), 0);
 
     // Always some progress, never enough.
     pretend(UINT64_MAX, ROUND_PAGES);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL, 0), GFP_ROUNDS_MAX);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL | __GFP_NORETRY, 0), 1);
-    EXPECT_EQ(calls_until_failure(GFP_NOWAIT, 0), 0);
+    EXPECT_EQ(calls_until_failure(LOW, 0), GFP_ROUNDS_MAX);
+    EXPECT_EQ(calls_until_failure(LOW | __GFP_NORETRY, 0), 1);
+    EXPECT_EQ(calls_until_failure(GFP_NOWAIT | GFP_DMA, 0), 0);
 
     // A page at a time: a light request stops with the first, a round presses on to the last priority.
     pretend(UINT64_MAX, 1);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL | __GFP_NORETRY, 0), 1);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL, costly_order()), PRIORITIES);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL, 0), PRIORITIES + GFP_ROUNDS_MAX - 1);
+    EXPECT_EQ(calls_until_failure(LOW | __GFP_NORETRY, 0), 1);
+    EXPECT_EQ(calls_until_failure(LOW, costly_order()), PRIORITIES);
+    EXPECT_EQ(calls_until_failure(LOW, 0), PRIORITIES + GFP_ROUNDS_MAX - 1);
     chain_free(&chain);
     fake_shrinkers_reset();
 }
@@ -79,15 +82,15 @@ KTEST(reclaim, costly_blocks_give_up_sooner)
     struct page_chain chain = { 0 };
 
     fake_shrinkers_reset();
-    chain_fill(&chain, GFP_KERNEL, 0, UINT64_MAX);
+    chain_fill(&chain, LOW, 0, UINT64_MAX);
     pretend(UINT64_MAX, 1UL << MAX_ORDER);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL, cheap), GFP_ROUNDS_MAX);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL, costly), 1);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL, MAX_ORDER), 1);
+    EXPECT_EQ(calls_until_failure(LOW, cheap), GFP_ROUNDS_MAX);
+    EXPECT_EQ(calls_until_failure(LOW, costly), 1);
+    EXPECT_EQ(calls_until_failure(LOW, MAX_ORDER), 1);
     // Forty rounds of progress, and one more through the priorities.
     for (unsigned order = 0; order <= costly; order += costly) {
         pretend(40, 1UL << MAX_ORDER);
-        EXPECT_EQ(calls_until_failure(GFP_KERNEL | __GFP_RETRY_MAYFAIL, order), 40 + PRIORITIES);
+        EXPECT_EQ(calls_until_failure(LOW | __GFP_RETRY_MAYFAIL, order), 40 + PRIORITIES);
     }
     chain_free(&chain);
     fake_shrinkers_reset();
@@ -99,17 +102,17 @@ KTEST(reclaim, help_is_used_when_it_comes)
     struct page_chain chain = { 0 };
 
     fake_shrinkers_reset();
-    chain_fill(&fake->stash, GFP_KERNEL, 0, 64);
-    chain_fill(&chain, GFP_KERNEL, 0, UINT64_MAX);
+    chain_fill(&fake->stash, LOW, 0, 64);
+    chain_fill(&chain, LOW, 0, UINT64_MAX);
 
     pretend(0, 0);
     fake->give_from_call = 1;
-    EXPECT_EQ(chain_fill(&chain, GFP_KERNEL, 0, 1), 1);
+    EXPECT_EQ(chain_fill(&chain, LOW, 0, 1), 1);
     EXPECT_EQ(fake->calls, 1);
     EXPECT_EQ(fake->stash.blocks, 63);
     pretend(9, 1);
     fake->give_from_call = 10;
-    EXPECT_EQ(chain_fill(&chain, GFP_KERNEL, 0, 1), 1);
+    EXPECT_EQ(chain_fill(&chain, LOW, 0, 1), 1);
     EXPECT_EQ(fake->calls, 10);
     chain_free(&chain);
     chain_free(&fake->stash);
@@ -122,11 +125,11 @@ KTEST(reclaim, nofail_outlasts_fruitless_rounds)
     struct page_chain chain = { 0 };
 
     fake_shrinkers_reset();
-    chain_fill(&fake->stash, GFP_KERNEL, 0, 1);
-    chain_fill(&chain, GFP_KERNEL, 0, UINT64_MAX);
+    chain_fill(&fake->stash, LOW, 0, 1);
+    chain_fill(&chain, LOW, 0, UINT64_MAX);
     pretend(0, 0);
     fake->give_from_call = PRIORITIES + 3;
-    EXPECT_EQ(chain_fill(&chain, GFP_KERNEL | __GFP_NOFAIL, 0, 1), 1);
+    EXPECT_EQ(chain_fill(&chain, LOW | __GFP_NOFAIL, 0, 1), 1);
     EXPECT_EQ(fake->calls, PRIORITIES + 3);
     chain_free(&chain);
     fake_shrinkers_reset();
@@ -155,7 +158,7 @@ static void prepare_waiter(gfp_t gfp)
     memset(&waiter, 0, sizeof(waiter));
     waiter.gfp = gfp;
     fake_shrinkers_reset();
-    chain_fill(&waiter.chain, GFP_KERNEL | __GFP_MEMALLOC, 0, UINT64_MAX);
+    chain_fill(&waiter.chain, LOW | __GFP_MEMALLOC, 0, UINT64_MAX);
 }
 
 static void clean_up_waiter(void)
@@ -183,12 +186,12 @@ static void nofail_and_freer(unsigned index, void *threshold)
 // What may not fail waits until another hart frees: at exactly the page that makes it a page above the mark.
 KTEST(reclaim, nofail_waits_for_another_hart)
 {
-    struct zone *zone = gfp_zone(GFP_KERNEL);
+    struct zone *zone = gfp_zone(LOW);
     uint64_t threshold = zone->watermark_min + 1;
 
     if (arch_hart_count() < 2)
         ktest_skip("takes two harts");
-    prepare_waiter(GFP_KERNEL | __GFP_NOFAIL);
+    prepare_waiter(LOW | __GFP_NOFAIL);
     ktest_run_on_harts(nofail_and_freer, &threshold);
     EXPECT_NOT_NULL(waiter.page);
     clean_up_waiter();
@@ -212,7 +215,7 @@ KTEST(reclaim, killed_request_gives_up)
 {
     if (arch_hart_count() < 2)
         ktest_skip("takes two harts");
-    prepare_waiter(GFP_KERNEL | __GFP_RETRY_MAYFAIL);
+    prepare_waiter(LOW | __GFP_RETRY_MAYFAIL);
     pretend(UINT64_MAX, ROUND_PAGES);
     ktest_run_on_harts(endless_and_killer, NULL);
     EXPECT_NULL(waiter.page);
@@ -242,7 +245,7 @@ KTEST(reclaim, nofail_outlasts_a_kill)
 {
     if (arch_hart_count() < 2)
         ktest_skip("takes two harts");
-    prepare_waiter(GFP_KERNEL | __GFP_NOFAIL);
+    prepare_waiter(LOW | __GFP_NOFAIL);
     ktest_run_on_harts(stubborn_and_killer, NULL);
     EXPECT_NOT_NULL(waiter.page);
     clean_up_waiter();
