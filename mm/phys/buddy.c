@@ -8,6 +8,7 @@
 #include <base/bits.h>
 #include <base/errno.h>
 #include <base/string.h>
+#include <mm/pressure.h>
 
 // Groups that a request gives their rank, with interrupts masked.
 #define RANKED_AT_ONCE 32
@@ -335,7 +336,10 @@ static void buddy_give(struct zone *zone, unsigned order, unsigned count, struct
     zone->lock_count++;
     give_locked(buddy_of(zone), order, count, blocks);
     store_relaxed(&zone->free_pages, zone->free_pages + ((uint64_t)count << order));
+    bool has_waiters = __atomic_load_n(&zone->waiters, __ATOMIC_RELAXED) != 0;
     spin_unlock_irqrestore(&zone->lock, flags);
+    if (unlikely(has_waiters))
+        page_freed_hint(zone);
 }
 
 static void buddy_give_large(struct zone *zone, struct page *head, unsigned order)
@@ -345,7 +349,10 @@ static void buddy_give_large(struct zone *zone, struct page *head, unsigned orde
     zone->lock_count++;
     store_relaxed(&zone->free_pages, zone->free_pages + (1UL << order));
     give_large(buddy_of(zone), head, order);
+    bool has_waiters = __atomic_load_n(&zone->waiters, __ATOMIC_RELAXED) != 0;
     spin_unlock_irqrestore(&zone->lock, flags);
+    if (unlikely(has_waiters))
+        page_freed_hint(zone);
 }
 
 // One block of new memory. At start-up it is as large as can be, so it has nothing to merge with, and the struct pages

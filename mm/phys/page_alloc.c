@@ -10,47 +10,18 @@
 #include <base/string.h>
 #include <mm/page_engine.h>
 #include <mm/page_lists.h>
+#include <mm/pressure.h>
 #include <sync/preempt.h>
-#include <sync/sched.h>
-
-#define COSTLY_BYTES KB(32)        // above this, and above a page, nobody counts on success: less is done for it
-#define RECLAIM_ROUNDS 16
-#define RECLAIM_PAGES 32           // asked for at least, so that the next requests need not ask again
-
-#define RETRY_FLAGS (__GFP_NOFAIL | __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
-#define ZONE_FLAGS (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM)
-#define MOBILITY_FLAGS (__GFP_MOVABLE | __GFP_RECLAIMABLE)
 
 fault_hook_t mm_fault_hook;
 
 static uint64_t failed_count;      // (A)
-
-static const char *gfp_fault(gfp_t gfp)
-{
-    if (gfp & ~__GFP_ALL)
-        return "unknown gfp flags";
-    if (!has_at_most_one_bit(gfp & ZONE_FLAGS) || !has_at_most_one_bit(gfp & RETRY_FLAGS) ||
-        !has_at_most_one_bit(gfp & MOBILITY_FLAGS))
-        return "contradictory gfp flags";
-    if ((gfp & __GFP_NOFAIL) && !gfp_may_sleep(gfp))
-        return "__GFP_NOFAIL for a caller that cannot wait";
-    return NULL;
-}
 
 static enum mobility gfp_mobility(gfp_t gfp)
 {
     return gfp & __GFP_MOVABLE       ? MOBILITY_MOVABLE
            : gfp & __GFP_RECLAIMABLE ? MOBILITY_RECLAIMABLE
                                      : MOBILITY_UNMOVABLE;
-}
-
-// The pages of a zone that a request has to leave; `mark` is its watermark.
-static uint64_t pages_to_keep(const struct zone *zone, gfp_t gfp, uint64_t mark, const struct zone *highest)
-{
-    if (gfp & __GFP_MEMALLOC)
-        return 0;
-    uint64_t keep = (gfp & __GFP_HIGH ? mark - mark / 2 : mark) + zone->lowmem_reserve[highest - zones];
-    return gfp & __GFP_HIGH ? keep : keep + zone->reserved_pages;
 }
 
 // Refills this hart's list and takes the block for the caller from it; where it has no room, only that. As the
@@ -104,7 +75,7 @@ static struct page *take_above_mark(gfp_t gfp, unsigned order, const struct zone
 {
     for (size_t id = (size_t)(highest - zones) + 1; id-- > 0;) {
         struct zone *zone = &zones[id];
-        uint64_t keep = pages_to_keep(zone, gfp, is_low ? zone->watermark_low : zone->watermark_min, highest);
+        uint64_t keep = page_keep_above(zone, gfp, is_low ? zone->watermark_low : zone->watermark_min, highest);
 
         if (__atomic_load_n(&zone->free_pages, __ATOMIC_RELAXED) < keep + (1UL << order))
             continue;
@@ -120,7 +91,11 @@ static struct page *take_from_zones(gfp_t gfp, unsigned order, const struct zone
 {
     struct page *page = take_above_mark(gfp, order, highest, true);
 
-    return page != NULL ? page : take_above_mark(gfp, order, highest, false);
+    if (likely(page != NULL))
+        return page;
+    if (gfp & __GFP_KSWAPD_RECLAIM)
+        kswapd_wake();
+    return take_above_mark(gfp, order, highest, false);
 }
 
 static struct page *pop(unsigned home, unsigned order)
@@ -143,27 +118,6 @@ static struct page *take(gfp_t gfp, unsigned order, const struct zone *highest)
     if (order < PAGE_LIST_ORDERS)
         page = pop(page_home(highest, gfp_mobility(gfp)), order);
     return page != NULL ? page : take_from_zones(gfp, order, highest);
-}
-
-// Asks the shrinkers for as long as that helps, within the patience that the flags tell of.
-static struct page *take_with_reclaim(gfp_t gfp, unsigned order, const struct zone *highest)
-{
-    bool is_costly = order > 0 && (PAGE_SIZE << order) > COSTLY_BYTES && !(gfp & __GFP_RETRY_MAYFAIL);
-    unsigned rounds = (gfp & __GFP_NORETRY) || is_costly ? 1 : RECLAIM_ROUNDS;
-
-    for (unsigned round = 0; round < rounds || (gfp & __GFP_NOFAIL); round++) {
-        uint64_t freed = shrinkers_run(max_of(1UL << order, (uint64_t)RECLAIM_PAGES));
-        struct page *page = take(gfp, order, highest);
-
-        if (page != NULL)
-            return page;
-        if (freed == 0 && !(gfp & __GFP_NOFAIL))
-            break;
-        // Whoever could free more may wait for this hart.
-        if (sched_is_running())
-            thread_yield();
-    }
-    return NULL;
 }
 
 // A tail knows its head, so that an address anywhere in the block leads to its owner.
@@ -197,16 +151,48 @@ static cold bool is_request_good(const void *caller, gfp_t gfp, unsigned order)
     return false;
 }
 
-// When the zones refuse: what this hart holds in other lists, then reclaim, then the report.
-static cold struct page *take_hard(const void *caller, gfp_t gfp, unsigned order, const struct zone *highest)
+struct request {
+    gfp_t gfp;
+    unsigned order;
+    const struct zone *highest;
+};
+
+// As take; and with what this hart holds in other lists.
+static struct page *take_again(void *request_pointer)
+{
+    const struct request *request = request_pointer;
+    struct page *page;
+
+    do {
+        page = take(request->gfp, request->order, request->highest);
+    } while (page == NULL && page_lists_give_some());
+    return page;
+}
+
+// What was set aside for GFP_ATOMIC is given up before anybody who can wait is refused.
+static struct page *take_from_reserve(struct request *request)
 {
     struct page *page = NULL;
 
-    while (highest != NULL && page == NULL && page_lists_give_some())
-        page = take(gfp, order, highest);
-    if (page == NULL && highest != NULL && gfp_may_sleep(gfp) && !(gfp & __GFP_MEMALLOC))
-        page = take_with_reclaim(gfp, order, highest);
+    for (size_t id = (size_t)(request->highest - zones) + 1; id-- > 0;)
+        while (page == NULL && page_engine->unreserve(&zones[id]))
+            page = take_again(request);
+    return page;
+}
+
+// When the zones refuse: other lists, reclaim, the reserve, and then the report.
+static cold struct page *take_hard(const void *caller, gfp_t gfp, unsigned order, const struct zone *highest)
+{
+    struct request request = { gfp, order, highest };
+    struct page *page = highest != NULL ? take_again(&request) : NULL;
+
+    if (page == NULL && highest != NULL && gfp_may_sleep(gfp)) {
+        page = page_reclaim_and_retry(gfp, order, take_again, &request);
+        if (page == NULL)
+            page = take_from_reserve(&request);
+    }
     if (page == NULL) {
+        // Who cannot wait for the other harts leaves it to the next request to find what they hold.
         page_lists_request_drain();
         __atomic_fetch_add(&failed_count, 1, __ATOMIC_RELAXED);
         if (!(gfp & __GFP_NOWARN))

@@ -54,6 +54,7 @@ struct zone {
     uint64_t watermark_low;                    // (C)
     uint64_t watermark_high;                   // (C)
     uint64_t lowmem_reserve[ZONE_COUNT];       // (C) pages, by the highest zone of the request
+    uint32_t waiters;                          // (A) who wants to hear of pages that come back (<mm/pressure.h>)
 };
 
 extern struct zone zones[ZONE_COUNT];
