@@ -1,5 +1,6 @@
 // mm/vmap: the kernel's map, the one in use and others built for the case.
 // SPDX-License-Identifier: BSD-2-Clause
+#include <mm/page_group.h>
 #include <mm/kernel_map.h>
 
 #include "pgtable_support.h"
@@ -330,7 +331,8 @@ KTEST(kernel_map, built_map_of_much_ram_has_large_leaves)
     for (unsigned i = 0; i < memblock_reserved.count; i++)
         held += memblock_reserved.range[i].owner == PAGE_MEMMAP ? memblock_reserved.range[i].size : 0;
     EXPECT_LE(held, (memblock_ram_bytes() >> PAGE_SHIFT) * sizeof(struct page) +
-                        memblock_ram.count * (PAGE_SIZE * 4 + MMU_PAGE_SIZE * 2));
+                        (memblock_ram_bytes() >> PAGE_SHIFT >> GROUP_ORDER) * sizeof(struct page_group) +
+                        memblock_ram.count * (PAGE_SIZE * 6 + MMU_PAGE_SIZE * 4));
     close_scene();
 }
 
