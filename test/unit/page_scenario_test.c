@@ -139,12 +139,12 @@ KTEST(page_scenario, lists_do_not_keep_large_blocks)
     uint64_t blocks;
 
     leave_memory(&rest, MB(16));
-    blocks = chain_fill(&large, GFP_KERNEL, MAX_ORDER, UINT64_MAX);
+    blocks = chain_fill(&large, GFP_KERNEL | __GFP_MEMALLOC, MAX_ORDER, UINT64_MAX);
     EXPECT_LE(1, blocks);
     chain_free(&large);
     for (unsigned round = 0; round < 4; round++) {
         ktest_run_on_harts(fill_lists_on_hart, &last);
-        EXPECT_EQ(chain_fill(&large, GFP_KERNEL, MAX_ORDER, UINT64_MAX), blocks);
+        EXPECT_EQ(chain_fill(&large, GFP_KERNEL | __GFP_MEMALLOC, MAX_ORDER, UINT64_MAX), blocks);
         chain_free(&large);
     }
     chain_free(&rest);
