@@ -138,7 +138,7 @@ KTEST(page_scenario, lists_do_not_keep_large_blocks)
     unsigned last = arch_hart_count() - 1;
     uint64_t blocks;
 
-    leave_memory(&rest, MB(16));
+    leave_memory(&rest, MB(32));
     blocks = chain_fill(&large, GFP_KERNEL | __GFP_MEMALLOC, MAX_ORDER, UINT64_MAX);
     EXPECT_LE(1, blocks);
     chain_free(&large);
