@@ -5,6 +5,7 @@
 
 #include "capture.h"
 
+#include <arch/irq.h>
 #include <arch/smp.h>
 #include <base/string.h>
 #include <ktest/free_pages.h>
@@ -225,6 +226,57 @@ KTEST(page_bad_free, one_of_many_harts_wins)
             EXPECT_MISUSE(arch_hart_count() - 1, ktest_run_on_harts(free_somehow, NULL));
         }
     EXPECT_EQ(free_pages_now(), free);
+}
+
+#define COLLISIONS 64
+
+static struct {
+    struct page *block[COLLISIONS];
+    unsigned order;
+    unsigned arrived[COLLISIONS];  // (A)
+} collision;
+
+// Both start at the same moment, as far as can be: the one that is there first does not yield for a while.
+static void meet(unsigned *arrived)
+{
+    __atomic_fetch_add(arrived, 1, __ATOMIC_ACQ_REL);
+    for (unsigned spin = 0; __atomic_load_n(arrived, __ATOMIC_ACQUIRE) < 2; spin++)
+        if (spin > 2000)
+            arch_relax(spin);
+}
+
+static void collide(unsigned index, void *unused unused_arg)
+{
+    if (index >= 2)
+        return;
+    for (unsigned i = 0; i < COLLISIONS; i++) {
+        meet(&collision.arrived[i]);
+        __free_pages(collision.block[i], collision.order);
+    }
+}
+
+// Two harts that free the same blocks, one after the other, at the same moments: each block is freed once and reported
+// once. (The reports are not shown: they would take longer than all else.)
+KTEST(page_bad_free, two_harts_at_the_same_moment)
+{
+    uint64_t free = free_pages_now();
+
+    if (arch_hart_count() < 2)
+        ktest_skip("one hart");
+    for (unsigned round = 0; round < ktest_rounds(400, 12); round++) {
+        collision.order = round % 6;
+        for (unsigned i = 0; i < COLLISIONS; i++) {
+            collision.block[i] = alloc_pages(GFP_KERNEL, collision.order);
+            REQUIRE(collision.block[i]);
+            collision.arrived[i] = 0;
+        }
+        EXPECT_MISUSE(COLLISIONS, {
+            capture_start();
+            ktest_run_on_harts(collide, NULL);
+            (void)capture_stop();
+        });
+        EXPECT_EQ(free_pages_now(), free);
+    }
 }
 
 // With as many references as harts, all drops count, none is reported, and the last one frees.
