@@ -42,6 +42,7 @@ enum zone_id {
 // (Z) zone lock, (C) constant once start-up is over, (A) atomic
 struct zone {
     struct spinlock lock;                      // the engine's
+    void *engine;                              // (C) the engine's own of the zone
     const char *name;                          // (C)
     uint64_t start_pfn, end_pfn;               // (C) RAM lies within; equal when the zone is empty
     uint64_t present_pages;                    // (C) RAM in the zone
