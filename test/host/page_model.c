@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "page_model.h"
 
+#include <arch/smp.h>
 #include <base/format.h>
 #include <debug/klog.h>
 #include <mm/check.h>
@@ -109,13 +110,19 @@ static uint64_t pages_kept(const struct zone *zone, gfp_t gfp)
     return zone->watermark_high + reserve + zone->reserved_pages;
 }
 
+void model_note_lists(struct page_model *model)
+{
+    if (arch_hart_count() > 1)
+        for (unsigned piece = 0; piece < MODEL_PIECES; piece++)
+            model->in_lists[piece] = page_lists_pages(piece_zone(model, piece));
+}
+
 void model_refused(const struct page_model *model, gfp_t gfp, unsigned order)
 {
     for (unsigned piece = 0; piece < MODEL_PIECES; piece++) {
         const struct zone *zone = piece_zone(model, piece);
-        // Who cannot wait cannot have what lies in other harts' lists, and only some may have what is set aside.
-        uint64_t elsewhere = gfp_may_sleep(gfp) ? 0 : page_lists_pages(zone);
-        uint64_t kept = pages_kept(zone, gfp);
+        uint64_t elsewhere = model->in_lists[piece], kept = pages_kept(zone, gfp);
+        // Neither what is in pieces elsewhere nor what is set aside makes a large block for everybody.
         bool is_whole = elsewhere == 0 && (kept == 0 || zone->reserved_pages == 0);
 
         if (is_allowed(model, piece, gfp) && model->free_in_piece[piece] >= kept + elsewhere + (1UL << order) &&

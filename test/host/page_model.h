@@ -32,6 +32,7 @@ struct page_model {
     uint64_t capacity_pages;       // that can be handed out at all
     uint64_t held_pages;
     uint64_t free_in_piece[MODEL_PIECES];
+    uint64_t in_lists[MODEL_PIECES];       // of other harts, before the request
 
     // The blocks held, oldest first: a ring with room for every page on its own.
     struct held_block *ring;
@@ -51,6 +52,9 @@ void model_init(struct page_model *model, void *storage);
 // A block was handed out for that request: it must be new, aligned, whole, in an allowed zone, and zero if that was
 // asked for. `pages` is its length: 2^order, or fewer for an exact one.
 void model_take(struct page_model *model, struct page *page, gfp_t gfp, unsigned order, uint64_t pages, bool is_exact);
+
+// Before a request: what lies in other harts' lists it need not get, and they may be emptied meanwhile.
+void model_note_lists(struct page_model *model);
 
 // A request was refused: there must be a reason.
 void model_refused(const struct page_model *model, gfp_t gfp, unsigned order);

@@ -109,8 +109,10 @@ static bool allocate(struct run *run, gfp_t extra, bool is_single_page)
     unsigned kind = pick_request(run);
     gfp_t gfp = requests[kind].gfp | extra | __GFP_NOWARN;
     unsigned order = is_single_page ? 0 : tame_order(run, gfp, pick_order(run));
-    struct page *page = alloc_pages(gfp, order);
+    struct page *page;
 
+    model_note_lists(&run->model);
+    page = alloc_pages(gfp, order);
     run->counts.requested[kind]++;
     run->counts.asked[order]++;
     if (page == NULL) {
@@ -126,8 +128,10 @@ static void allocate_bulk(struct run *run)
     gfp_t gfp = requests[pick_request(run)].gfp & ~(__GFP_ZERO | __GFP_COMP);
     struct page *pages[BULK_MOST];
     unsigned wanted = 1 + (unsigned)random_below(&run->random, BULK_MOST);
-    unsigned got = alloc_pages_bulk(gfp | __GFP_NOWARN, wanted, pages);
+    unsigned got;
 
+    model_note_lists(&run->model);
+    got = alloc_pages_bulk(gfp | __GFP_NOWARN, wanted, pages);
     run->counts.asked[0]++;
     if (got > wanted)
         model_fail(&run->model, "%u pages in bulk, asked were %u", got, wanted);
@@ -144,8 +148,10 @@ static void allocate_exact(struct run *run)
     uint64_t pages = 1 + random_below(&run->random, EXACT_MOST_PAGES);
     size_t bytes = pages * PAGE_SIZE - random_below(&run->random, PAGE_SIZE);
     unsigned order = get_order(bytes);
-    void *address = alloc_pages_exact(bytes, GFP_KERNEL | __GFP_NOWARN);
+    void *address;
 
+    model_note_lists(&run->model);
+    address = alloc_pages_exact(bytes, GFP_KERNEL | __GFP_NOWARN);
     run->counts.kind[OP_EXACT]++;
     run->counts.asked[order]++;
     if (address == NULL)
@@ -242,7 +248,7 @@ static void do_something_else(struct run *run)
     }
 }
 
-// Takes the last pages too, also those in other harts' lists; over when none is left.
+// Takes the last pages too; over when none is left, in other harts' lists either: who fails asks for those.
 static bool fill_on(struct run *run, const struct phase *phase)
 {
     if (allocate(run, __GFP_DIRECT_RECLAIM | __GFP_HIGH | __GFP_MEMALLOC, phase->is_single_pages) ||
