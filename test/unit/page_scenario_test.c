@@ -118,7 +118,8 @@ static void fill_lists_on_hart(unsigned index, void *hart)
     chain_free(&chain);
 }
 
-// Takes blocks to the last one. A request that fails asks the other harts to give back what they keep: soon it is there.
+// Takes blocks to the last one. A request that fails asks the other harts to give back what they keep: soon it is
+// there.
 static uint64_t take_to_the_last(struct page_chain *chain, unsigned order, uint64_t expected)
 {
     uint64_t taken = 0, deadline = arch_time() + arch_timer_hz();
@@ -130,8 +131,8 @@ static uint64_t take_to_the_last(struct page_chain *chain, unsigned order, uint6
     return taken;
 }
 
-// What lies in a hart's lists, of whatever order and kind, is still for all: on the same hart at once, on another as soon
-// as it was asked for.
+// What lies in a hart's lists, of whatever order and kind, is still for all: on the same hart at once, on another as
+// soon as it was asked for.
 KTEST(page_scenario, lists_do_not_keep_the_last_pages)
 {
     uint64_t free = free_pages_now();
