@@ -39,12 +39,24 @@ static void hart_enter(unsigned index)
     page_lists_init_hart();
 }
 
+// An idle hart takes its interrupts: the others may wait for that. With the lock, which is dropped meanwhile.
+static void wait_for_change(void)
+{
+    if (__atomic_load_n(fake_mailbox, __ATOMIC_ACQUIRE) == 0) {
+        pthread_cond_wait(&changed, &lock);
+        return;
+    }
+    pthread_mutex_unlock(&lock);
+    fake_take_interrupts();
+    pthread_mutex_lock(&lock);
+}
+
 // Waits for the others: a hart that is late would otherwise find the work done.
 static void run_round(void)
 {
     __atomic_fetch_add(&arrived, 1, __ATOMIC_ACQ_REL);
-    while (__atomic_load_n(&arrived, __ATOMIC_ACQUIRE) < wanted)
-        sched_yield();
+    for (unsigned round = 0; __atomic_load_n(&arrived, __ATOMIC_ACQUIRE) < wanted; round++)
+        arch_relax(round);
     round_fn(arch_hart_index(), round_argument);
     if (!fake_irqs_enabled)
         panic("hart %u came back with interrupts masked", arch_hart_index());
@@ -59,14 +71,8 @@ static void *hart_main(void *index)
     started++;
     pthread_cond_broadcast(&changed);
     for (;;) {
-        while (round_number == seen && __atomic_load_n(fake_mailbox, __ATOMIC_RELAXED) == 0)
-            pthread_cond_wait(&changed, &lock);
-        if (__atomic_load_n(fake_mailbox, __ATOMIC_RELAXED) != 0) {
-            pthread_mutex_unlock(&lock);
-            fake_take_interrupts();
-            pthread_mutex_lock(&lock);
-            continue;
-        }
+        while (round_number == seen)
+            wait_for_change();
         seen = round_number;
         if (arch_hart_index() >= wanted)
             continue;
@@ -112,7 +118,7 @@ void fake_harts_run(unsigned count, void (*fn)(unsigned index, void *argument), 
     run_round();
     pthread_mutex_lock(&lock);
     while (running > 0)
-        pthread_cond_wait(&changed, &lock);
+        wait_for_change();
     pthread_mutex_unlock(&lock);
 }
 
