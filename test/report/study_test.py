@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 from __future__ import annotations
 
-import multiprocessing
 import os
 import platform
 import re
@@ -13,16 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parents[1] / "tools"
-sys.path[1:1] = [str(TOOLS / "study"), str(TOOLS), str(HERE.parent / "convert")]
+sys.path[1:1] = [str(TOOLS / "study"), str(TOOLS), str(HERE.parent / "convert"), str(HERE.parent / "runner")]
 
 import report.page  # noqa: E402, F401 (brings in what draws, once for all studies)
 import study  # noqa: E402
+from forked import Forked  # noqa: E402
 from handmade import LINEAR, Trace  # noqa: E402
 from run.emit import Report  # noqa: E402
 
@@ -47,44 +47,6 @@ def small_trace(rounds: int) -> Trace:
     return trace
 
 
-class Child:
-    """The study in a fork of this process, which has all modules in memory: starting Python anew for each of dozens
-    of studies would take longer than the studies."""
-
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -> None:
-        self._said = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
-        self._process = multiprocessing.get_context("fork").Process(
-            target=self._study, args=(arguments, environment, cwd))
-        self._process.start()
-
-    def _study(self, arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -> None:
-        for place, file in enumerate(self._said, start=1):
-            os.dup2(file.fileno(), place)
-        os.environ.update(environment)
-        tempfile.tempdir = None     # TMPDIR may be another one
-        os.chdir(cwd)
-        sys.argv = [str(STUDY), *arguments]
-        sys.exit(study.main())
-
-    @property
-    def returncode(self) -> int | None:
-        return self._process.exitcode
-
-    def send_signal(self, number: int) -> None:
-        os.kill(self._process.pid, number)
-
-    def communicate(self) -> tuple[str, str]:
-        """Waits for the end; returns what was said on standard output and on standard error."""
-        self._process.join(CHILD_LIMIT_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        for file in self._said:
-            file.seek(0)
-        output, errors = (file.read() for file in self._said)
-        return output, errors
-
-
 class Bench:
     """A folder with kernels, traces and room for reports, and the study run in it."""
 
@@ -104,25 +66,24 @@ class Bench:
             shutil.copy(made, self.build / f"quire-{size}.elf")
 
     def _environment(self, how: str, qemu: Path) -> dict[str, str]:
-        return {"FAKE_QEMU": how, "QUIRE_QEMU": str(qemu), "TMPDIR": str(self.scratch)}
+        return {**os.environ, "FAKE_QEMU": how, "QUIRE_QEMU": str(qemu), "TMPDIR": str(self.scratch)}
 
-    def start(self, *arguments: object, how: str = "good", qemu: Path = FAKE_QEMU, cwd: Path | None = None) -> Child:
-        return Child(["--build", str(self.build), *map(str, arguments)], self._environment(how, qemu),
-                     cwd or self.folder)
+    def start(self, *arguments: object, how: str = "good", qemu: Path = FAKE_QEMU, cwd: Path | None = None) -> Forked:
+        return Forked(study.main, [str(STUDY), "--build", str(self.build), *map(str, arguments)],
+                      self._environment(how, qemu), cwd or self.folder)
 
     def run(self, *arguments: object, exit_code: int = 0, **options: object) -> tuple[str, str]:
         """Runs the study; its exit code must be this one. Returns its output and its complaints."""
         child = self.start(*arguments, **options)
-        output, errors = child.communicate()
+        output, errors = child.communicate(CHILD_LIMIT_S)
         self._check_end(child.returncode, exit_code, errors)
         return output, errors
 
     def run_command(self, *arguments: object, exit_code: int = 0) -> tuple[str, str]:
         """The same with a program of its own, as a user starts it."""
         done = subprocess.run([sys.executable, str(STUDY), "--build", str(self.build), *map(str, arguments)],
-                              env={**os.environ, **self._environment("good", FAKE_QEMU)}, cwd=self.folder,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=CHILD_LIMIT_S,
-                              check=False)
+                              env=self._environment("good", FAKE_QEMU), cwd=self.folder, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=CHILD_LIMIT_S, check=False)
         self._check_end(done.returncode, exit_code, done.stderr)
         return done.stdout, done.stderr
 
@@ -145,7 +106,7 @@ class Bench:
             time.sleep(0.05)
         return not self.processes()
 
-    def any_starts(self, child: Child) -> bool:
+    def any_starts(self, child: Forked) -> bool:
         """Waits until a kernel runs."""
         deadline = time.monotonic() + 60
         while not self.processes() and time.monotonic() < deadline and child.returncode is None:
@@ -242,14 +203,14 @@ def failing_runs(report: Report, bench: Bench) -> None:
             child = bench.start("--traces", bench.trace, "--out", "first", how="hang")
             report.check(bench.any_starts(child), "no kernel was started")
             child.send_signal(number)
-            child.communicate()
+            child.communicate(CHILD_LIMIT_S)
             report.check(child.returncode == exit_code, f"exit code {child.returncode}, not {exit_code}")
             bench.nothing_left()
     with report.case("study_command_ends_its_kernels_when_killed"):
         child = bench.start("--traces", bench.trace, "--out", "first", how="hang")
         report.check(bench.any_starts(child), "no kernel was started")
         child.send_signal(signal.SIGKILL)
-        child.communicate()
+        child.communicate(CHILD_LIMIT_S)
         report.check(bench.all_end(), f"still running: {bench.processes()}")
         for path in bench.scratch.iterdir():    # nobody was left to remove it
             shutil.rmtree(path)
