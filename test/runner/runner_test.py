@@ -182,7 +182,8 @@ def qemu_trials(directory: Path) -> list[Trial]:
 
 def start(trial: Trial, results: Path) -> Forked:
     environment = {"PATH": os.environ["PATH"], "QUIRE_RESULTS": str(results), **trial.environment}
-    return Forked(tap_run.main, [str(RUNNER), "--name", f"trial.{trial.name}", *trial.arguments], environment, Path("/"))
+    return Forked(tap_run.main, [str(RUNNER), "--name", f"trial.{trial.name}", *trial.arguments], environment,
+                  Path("/"))
 
 
 def end(child: Forked, trial: Trial, results: Path) -> Outcome:
