@@ -432,8 +432,8 @@ static void sleep_on_hart_1(void *argument)
     thread_block();
     self->woken_on = hart_now();
     __atomic_fetch_add(self->awake, 1, __ATOMIC_RELEASE);
-    while (__atomic_load_n(self->awake, __ATOMIC_ACQUIRE) < 2)
-        arch_relax(0);
+    for (unsigned round = 0; __atomic_load_n(self->awake, __ATOMIC_ACQUIRE) < 2; round++)
+        arch_relax(round % 64);
 }
 
 // Two threads that are woken one after the other go to two idle harts, not both to the first of them.

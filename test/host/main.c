@@ -1,7 +1,7 @@
 // The host test program: a machine of fake RAM, the kernel's own start-up of mm/ on it, and the test cases.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-//     quire-host-tests-SIZE [seed=N] [filter=PATTERN,...] [harts=N] [ram=START+SIZE,...]
+//     quire-host-tests-SIZE [seed=N] [filter=PATTERN,...] [rounds=few|all] [harts=N] [ram=START+SIZE,...]
 //
 // Exit code 0 when every case passed, 1 when one failed, 2 for a bad argument, 3 after a panic.
 #include "host_debug.h"
@@ -27,6 +27,7 @@
 
 static struct {
     uint64_t seed, harts;
+    bool wants_all_rounds;
     char filter[512];
     struct { uint64_t start, bytes; } ram[MAX_RAM];
     unsigned ram_count;
@@ -74,6 +75,10 @@ static bool parse_argument(char *argument)
         return string_copy(machine.filter, value, sizeof(machine.filter));
     if (strcmp(argument, "harts") == 0)
         return parse_u64(value, &machine.harts) && machine.harts >= 1 && machine.harts <= MAX_HARTS;
+    if (strcmp(argument, "rounds") == 0) {
+        machine.wants_all_rounds = strcmp(value, "all") == 0;
+        return machine.wants_all_rounds || strcmp(value, "few") == 0;
+    }
     if (strcmp(argument, "ram") == 0)
         return parse_ram(value);
     return false;
@@ -158,6 +163,11 @@ unsigned ktest_run_on_harts(void (*fn)(unsigned index, void *argument), void *ar
     return arch_hart_count();
 }
 
+bool ktest_wants_all_rounds(void)
+{
+    return machine.wants_all_rounds;
+}
+
 int main(int argc, char **argv)
 {
     struct kernel_image image;
@@ -166,8 +176,8 @@ int main(int argc, char **argv)
         char shown[64];
         string_copy(shown, argv[i], sizeof(shown));
         if (!parse_argument(argv[i]))
-            host_refuse("bad argument '%s': there are seed=N filter=PATTERN,... harts=N ram=START+SIZE,...",
-                        shown);
+            host_refuse("bad argument '%s': there are seed=N filter=PATTERN,... rounds=few|all harts=N "
+                        "ram=START+SIZE,...", shown);
     }
     if (machine.ram[0].bytes < LEAST_RAM_BYTES)
         host_refuse("ram: the first range is less than %lu MB", LEAST_RAM_BYTES >> 20);

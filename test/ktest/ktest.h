@@ -98,10 +98,11 @@ unsigned ktest_run_on_harts(void (*fn)(unsigned index, void *argument), void *ar
 
 // How much of a long case is worth running here: `host` rounds on the host, `kernel` on the simulated
 // machine, where the boot argument rounds=all asks for as many as on the host.
+// The longest of all ask themselves whether they are wanted whole: no run does so unless it is told.
+bool ktest_wants_all_rounds(void);
 #ifdef QUIRE_HOST
 #define ktest_rounds(host, kernel) (host)
 #else
-bool ktest_wants_all_rounds(void);
 #define ktest_rounds(host, kernel) (ktest_wants_all_rounds() ? (host) : (kernel))
 #endif
 

@@ -18,12 +18,17 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parents[1] / "tools"
-sys.path[1:1] = [str(TOOLS), str(HERE.parent / "convert")]
+sys.path[1:1] = [str(TOOLS / "study"), str(TOOLS), str(HERE.parent / "convert"), str(HERE.parent / "runner")]
 
+import report.page  # noqa: E402, F401 (brings in what draws, once for all studies)
+import study  # noqa: E402
+from forked import Forked  # noqa: E402
 from handmade import LINEAR, Trace  # noqa: E402
 from run.emit import Report  # noqa: E402
 
 STUDY = TOOLS / "study" / "study.py"
+FAKE_QEMU = HERE / "fake_qemu.py"
+CHILD_LIMIT_S = 250
 PAGE_SIZES = ("4k", "8k", "16k", "64k")
 ONE_RUN = ("--page-sizes", "8k", "--bounds", "own")
 FILES = {"index.html", "summary.csv", "operations.csv", "histogram.csv", "samples.csv", "orders.csv",
@@ -54,27 +59,38 @@ class Bench:
         self.build.mkdir()
         self.scratch.mkdir()
         self.trace.write_text(small_trace(40).text())
+        # An object file will do: the study only asks for the compiler's name in it.
+        made = folder / "kernel.o"
+        subprocess.run(["gcc", "-x", "c", "-c", os.devnull, "-o", str(made)], check=True)
         for size in PAGE_SIZES:
-            # An object file will do: the study only asks for the compiler's name in it.
-            subprocess.run(["gcc", "-x", "c", "-c", os.devnull, "-o", str(self.build / f"quire-{size}.elf")],
-                           check=True)
+            shutil.copy(made, self.build / f"quire-{size}.elf")
 
-    def start(self, *arguments: object, how: str = "good", qemu: Path = HERE / "fake_qemu.py",
-              cwd: Path | None = None) -> subprocess.Popen[str]:
-        environment = {**os.environ, "FAKE_QEMU": how, "QUIRE_QEMU": str(qemu), "TMPDIR": str(self.scratch)}
-        command = [sys.executable, str(STUDY), "--build", str(self.build), *map(str, arguments)]
-        return subprocess.Popen(command, env=environment, cwd=cwd or self.folder, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def _environment(self, how: str, qemu: Path) -> dict[str, str]:
+        return {**os.environ, "FAKE_QEMU": how, "QUIRE_QEMU": str(qemu), "TMPDIR": str(self.scratch)}
+
+    def start(self, *arguments: object, how: str = "good", qemu: Path = FAKE_QEMU, cwd: Path | None = None) -> Forked:
+        return Forked(study.main, [str(STUDY), "--build", str(self.build), *map(str, arguments)],
+                      self._environment(how, qemu), cwd or self.folder)
 
     def run(self, *arguments: object, exit_code: int = 0, **options: object) -> tuple[str, str]:
         """Runs the study; its exit code must be this one. Returns its output and its complaints."""
         child = self.start(*arguments, **options)
-        output, errors = child.communicate(timeout=100)
-        self.report.check(child.returncode == exit_code,
-                          f"exit code {child.returncode}, not {exit_code}; it said: {errors}")
+        output, errors = child.communicate(CHILD_LIMIT_S)
+        self._check_end(child.returncode, exit_code, errors)
+        return output, errors
+
+    def run_command(self, *arguments: object, exit_code: int = 0) -> tuple[str, str]:
+        """The same with a program of its own, as a user starts it."""
+        done = subprocess.run([sys.executable, str(STUDY), "--build", str(self.build), *map(str, arguments)],
+                              env=self._environment("good", FAKE_QEMU), cwd=self.folder, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=CHILD_LIMIT_S, check=False)
+        self._check_end(done.returncode, exit_code, done.stderr)
+        return done.stdout, done.stderr
+
+    def _check_end(self, code: int | None, expected: int, errors: str) -> None:
+        self.report.check(code == expected, f"exit code {code}, not {expected}; it said: {errors}")
         self.report.check("Traceback" not in errors, errors)
         self.nothing_left()
-        return output, errors
 
     def nothing_left(self) -> None:
         left = [path.name for path in self.scratch.iterdir()]
@@ -85,10 +101,17 @@ class Bench:
     def all_end(self) -> bool:
         """Waits for what still runs a kernel: a signal that comes while one is being started leaves it to the system,
         which kills it when the study has ended, and so a moment later."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.05)
         return not self.processes()
+
+    def any_starts(self, child: Forked) -> bool:
+        """Waits until a kernel runs."""
+        deadline = time.monotonic() + 60
+        while not self.processes() and time.monotonic() < deadline and child.returncode is None:
+            time.sleep(0.05)
+        return bool(self.processes())
 
     def processes(self) -> list[str]:
         """The command lines of what still runs a kernel of this bench."""
@@ -108,20 +131,21 @@ class Bench:
 
 def good_studies(report: Report, bench: Bench) -> None:
     with report.case("study_command_writes_all_files_and_shows_the_answer"):
-        output, errors = bench.run("--traces", bench.trace, "--out", "first", "--jobs", "1")
+        output, errors = bench.run_command("--traces", bench.trace, "--out", "first", "--jobs", "1")
         report.check(set(bench.contents("first")) == FILES, f"{set(bench.contents('first')) ^ FILES}")
         report.check("What do 4, 8, 16 and 64 KB pages cost and save?" in output, output)
         report.check("8 of 8 runs" in errors and "\033" not in errors, errors)
     with report.case("study_command_gives_the_same_bytes_again"):
-        elsewhere = bench.folder / "elsewhere"
+        elsewhere, second = bench.folder / "elsewhere", bench.folder / "second"
         elsewhere.mkdir()
-        bench.run("--traces", bench.trace, "--out", bench.folder / "second", "--jobs", "3", cwd=elsewhere)
+        shutil.copytree(bench.folder / "first", second)
+        (second / "index.html").write_text("old")
+        (second / "orders.csv").unlink()
+        bench.run("--traces", bench.trace, "--out", second, "--jobs", "3", cwd=elsewhere)
         for name, content in bench.contents("first").items():
             report.check(bench.contents("second").get(name) == content, f"{name} differs")
     with report.case("study_command_replaces_an_older_report"):
-        (bench.folder / "second" / "index.html").write_text("old")
-        (bench.folder / "second" / "orders.csv").unlink()
-        bench.run("--traces", bench.trace, "--out", "second")
+        report.check((second / "index.html").read_text() != "old", "the old page is still there")
         report.check(bench.contents("second") == bench.contents("first"), "the report is another one")
     with report.case("study_command_writes_no_date_path_or_machine"):
         for name, content in bench.contents("first").items():
@@ -177,21 +201,16 @@ def failing_runs(report: Report, bench: Bench) -> None:
     for number, exit_code in ((signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 130)):
         with report.case(f"study_command_ends_its_kernels_on_{signal.Signals(number).name.lower()}"):
             child = bench.start("--traces", bench.trace, "--out", "first", how="hang")
-            deadline = time.monotonic() + 60
-            while not bench.processes() and time.monotonic() < deadline and child.poll() is None:
-                time.sleep(0.05)
-            report.check(bool(bench.processes()), "no kernel was started")
+            report.check(bench.any_starts(child), "no kernel was started")
             child.send_signal(number)
-            child.communicate(timeout=30)
+            child.communicate(CHILD_LIMIT_S)
             report.check(child.returncode == exit_code, f"exit code {child.returncode}, not {exit_code}")
             bench.nothing_left()
     with report.case("study_command_ends_its_kernels_when_killed"):
         child = bench.start("--traces", bench.trace, "--out", "first", how="hang")
-        deadline = time.monotonic() + 60
-        while not bench.processes() and time.monotonic() < deadline and child.poll() is None:
-            time.sleep(0.05)
-        child.kill()
-        child.communicate(timeout=30)
+        report.check(bench.any_starts(child), "no kernel was started")
+        child.send_signal(signal.SIGKILL)
+        child.communicate(CHILD_LIMIT_S)
         report.check(bench.all_end(), f"still running: {bench.processes()}")
         for path in bench.scratch.iterdir():    # nobody was left to remove it
             shutil.rmtree(path)

@@ -14,7 +14,7 @@ from run import process, qemu  # noqa: E402
 from run.emit import Report  # noqa: E402
 
 LIMIT_S = 80.0
-STRESS_RUNS = 5
+STRESS_RUNS = 3
 CASES = "hart_*,thread_*,tlb_*,slab_*,buddy_*"
 
 

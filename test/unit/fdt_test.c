@@ -566,26 +566,28 @@ KTEST(fdt, survives_every_truncation)
     vfree(area);
 }
 
-// Whatever bit is wrong, the tree is refused or can be used without reading outside.
+// Whatever bit is wrong, the tree is refused or can be used without reading outside. (The simulated machine takes two
+// bits of each byte, others in the next one.)
 KTEST(fdt, survives_every_flipped_bit)
 {
     uint32_t size = write_sample();
     void *area = vmalloc(sizeof(blob));
-    unsigned accepted = 0;
+    unsigned accepted = 0, tried = 0, bits_apart = ktest_rounds(1, 4);
 
     REQUIRE(area != NULL);
     uint8_t *copy = guard_of(area) - size;
     memcpy(copy, blob, size);
     for (uint32_t at = 0; at < size; at++) {
-        for (unsigned bit = 0; bit < 8; bit++) {
+        for (unsigned bit = at % bits_apart; bit < 8; bit += bits_apart) {
             copy[at] = (uint8_t)(blob[at] ^ 1U << bit);
             accepted += check_and_read(copy, size);
+            tried++;
         }
         copy[at] = blob[at];
     }
     // Values and names are any text; counts and tokens are not.
-    EXPECT_LT(accepted, 8 * size);
-    EXPECT_LT(size, accepted);
+    EXPECT_LT(accepted, tried);
+    EXPECT_LT(tried / 8, accepted);
     vfree(area);
 }
 

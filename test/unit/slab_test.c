@@ -514,7 +514,7 @@ static void churn_on_hart(unsigned index, void *argument)
     struct churn *churn = argument;
     struct random random = random_seeded(churn->seed + index);
 
-    for (unsigned step = 0; step < ktest_rounds(40000, 4000); step++) {
+    for (unsigned step = 0; step < ktest_rounds(20000, 2000); step++) {
         uint64_t *object = kmem_cache_alloc(churn->cache, GFP_KERNEL);
         if (object == NULL) {
             __atomic_fetch_add(&churn->defects, 1, __ATOMIC_RELAXED);

@@ -451,8 +451,8 @@ KTEST(vmalloc, random_areas_keep_their_contents)
     bool intact = true;
 
     memset(live, 0, sizeof(live));
-    for (unsigned step = 0; step < ktest_rounds(1200, 150) + array_count(live); step++) {
-        bool is_over = step >= ktest_rounds(1200, 150);
+    for (unsigned step = 0; step < ktest_rounds(400, 150) + array_count(live); step++) {
+        bool is_over = step >= ktest_rounds(400, 150);
         struct live_area *area =
             &live[is_over ? step % array_count(live) : ktest_random_below(array_count(live))];
         if (area->start != NULL) {
@@ -514,8 +514,8 @@ static void churn_on_hart(unsigned index, void *argument)
     struct live_area live[6] = { 0 };
     unsigned wrong = 0;
 
-    for (unsigned step = 0; step < ktest_rounds(600, 100) + array_count(live); step++) {
-        bool is_over = step >= ktest_rounds(600, 100);
+    for (unsigned step = 0; step < ktest_rounds(200, 100) + array_count(live); step++) {
+        bool is_over = step >= ktest_rounds(200, 100);
         struct live_area *area =
             &live[is_over ? step % array_count(live) : random_below(&random, array_count(live))];
         if (area->start != NULL) {
