@@ -31,6 +31,7 @@
 #include <mm/kstack.h>
 #include <mm/kstack_cache.h>
 #include <mm/memblock.h>
+#include <mm/page_history.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
@@ -214,6 +215,7 @@ static init_code void unmap_early_finisher(void)
 
 static init_code void start_allocators(void)
 {
+    page_history_init();
     zones_init();
     uint64_t free_kb = zones_free_pages() * PAGE_SIZE >> 10;
     uint64_t needed_kb = (START_UP_BYTES + machine.hart_count * START_UP_BYTES_PER_HART) >> 10;
