@@ -43,6 +43,8 @@ MM_HEADERS = "mm/include/mm"
 MM_HEADER_FOLDERS = {
     "check.h": "mm/check",
     "gfp.h": "mm/phys",
+    "page_engine.h": "mm/phys",
+    "page_group.h": "mm/phys",
     "page_ops.h": "mm/phys",
 }
 

@@ -32,6 +32,7 @@
 #include <mm/kstack_cache.h>
 #include <mm/memblock.h>
 #include <mm/page_history.h>
+#include <mm/page_lists.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
@@ -60,6 +61,7 @@ BOOTARG_U64(jitter_us, 0, 1000000, 0, "us",
             "random part of each slice; more than 0: ticks on every busy hart, and choices drawn by lot, from seed=");
 BOOTARG_U64(watchdog, 0, 3600, 30, "s", "how long a hart may be deaf or a thread not let go; 0: for ever");
 BOOTARG_TEXT(filter, 1792, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
+BOOTARG_CHOICE(pcp, "on|off", 0, "whether every hart keeps lists of free pages in front of the zones");
 BOOTARG_CHOICE(log, "error|warn|info|debug", CONFIG_LOG_LEVEL, "log lines shown");
 BOOTARG_TEXT(mode, 16, "shell", "what to do when the kernel is up: shell, test, bench, study, stress");
 
@@ -217,6 +219,7 @@ static init_code void start_allocators(void)
 {
     page_history_init();
     zones_init();
+    page_lists_init(bootarg_choice("pcp") == 0);
     uint64_t free_kb = zones_free_pages() * PAGE_SIZE >> 10;
     uint64_t needed_kb = (START_UP_BYTES + machine.hart_count * START_UP_BYTES_PER_HART) >> 10;
     if (free_kb < needed_kb)
@@ -271,6 +274,7 @@ static void run_init(void *argument)
     workqueue_init();
     watchdog_init(bootarg_u64("watchdog"));
     uint64_t init_bytes = kernel_map_free_init(image_describe());
+    zones_settle();
     report_boot(&machine, init_bytes, boot_instructions);
     plat_exit(mode->run());
 }
@@ -323,9 +327,18 @@ _Noreturn void upcall_hart_started(void)
 {
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
 
+    page_lists_init_hart();
     sched_init_hart((void *)align_down(sp, KERNEL_STACK_SIZE));
     sched_idle();
 }
+
+// Giving blocks back takes longer than interrupts should be masked.
+static void drain_lists(struct tasklet *tasklet unused_arg)
+{
+    page_lists_interrupt();
+}
+
+static struct tasklet drain_tasklets[MAX_HARTS] = { [0 ... MAX_HARTS - 1] = TASKLET_INIT(drain_lists) };
 
 void upcall_ipi(unsigned reasons)
 {
@@ -333,6 +346,8 @@ void upcall_ipi(unsigned reasons)
         panic_halt_hart();
     if (reasons & IPI_CALL)
         hart_call_interrupt();
+    if (reasons & IPI_DRAIN)
+        tasklet_schedule(&drain_tasklets[arch_hart_index()]);
     if (reasons & IPI_WATCH)
         watchdog_interrupt();
     if (reasons & IPI_WAKE)

@@ -1,15 +1,17 @@
-// Zones: every block of the memmap well formed, every free block on its list, every counter right.
+// Zones: every block of the memmap well formed, every free page known once, every counter right.
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/check.h>
 
 #include "check_private.h"
 
+#include <base/bits.h>
+#include <mm/page_group.h>
+#include <mm/page_lists.h>
 #include <mm/zone.h>
 
 // What a walk over the memmap found of one zone.
 struct census {
-    uint64_t present, managed, free;
-    uint64_t free_blocks[MAX_ORDER + 1];
+    uint64_t present, managed, free, in_lists;
 };
 
 static bool is_managed(unsigned type)
@@ -26,15 +28,68 @@ static void check_inside(struct check *check, const struct page *head)
                          page_type_name(head[i].type), head[i].refcount);
 }
 
+// No page of a block that has a head is free by its group's mask.
+static void check_masks(struct check *check, const struct page *head)
+{
+    uint64_t frame = page_to_pfn(head).value, pages = 1UL << head->order;
+
+    for (uint64_t at = frame; at < frame + pages; at += GROUP_PAGES) {
+        uint64_t free = pfn_to_group(pfn(at))->free >> at % GROUP_PAGES & low_bits((unsigned)min_of(pages, GROUP_PAGES));
+        if (free != 0)
+            check_defect(check, "frame %#lx: %s of order %u, but free by its group, bits %#lx", at,
+                         page_type_name(head->type), head->order, free);
+    }
+}
+
+static void check_free_head(struct check *check, const struct page *head)
+{
+    uint64_t frame = page_to_pfn(head).value;
+    const struct page *buddy = pfn_to_page(pfn(frame ^ (1UL << head->order)));
+
+    if (head->order < GROUP_ORDER || head->refcount != 0 || (head->flags & ~PAGE_FLAG_BLANK) != 0)
+        check_defect(check, "frame %#lx: free, but of order %u, with count %u and flags %#x", frame, head->order,
+                     head->refcount, head->flags);
+    if (head->order < MAX_ORDER && buddy->type == PAGE_FREE && buddy->order == head->order)
+        check_defect(check, "frame %#lx: a block of order %u and its buddy are both free", frame, head->order);
+}
+
+// A page that is free by its group's mask.
+static void check_free_page(struct check *check, const struct page *page)
+{
+    if (page->state != PAGE_STATE(PAGE_TAIL, 0, 0))
+        check_defect(check, "frame %#lx: free in its group, but %s of order %u, count %u", page_to_pfn(page).value,
+                     page_type_name(page->type), page->order, page->refcount);
+}
+
+static void check_owned_head(struct check *check, const struct page *head, const struct zone *zone)
+{
+    uint64_t frame = page_to_pfn(head).value;
+
+    if (home_zone(head->home) != zone || head->home >= PAGE_LIST_HOMES)
+        check_defect(check, "frame %#lx: its home %u is not in zone %s", frame, head->home, zone->name);
+    if (head->type == PAGE_HART && (head->refcount != 0 || head->flags != 0 || head->order >= PAGE_LIST_ORDERS))
+        check_defect(check, "frame %#lx: in a hart's list, but of order %u with count %u and flags %#x", frame,
+                     head->order, head->refcount, head->flags);
+}
+
 // Checks the block and returns its size in pages; whatever is there, at least 1 and not past `end`.
 static uint64_t check_block(struct check *check, pfn_t at, pfn_t end, struct census census[ZONE_COUNT])
 {
     const struct page *head = pfn_to_page(at);
     const struct zone *zone = zone_of(at);
     struct census *found = &census[zone - zones];
+    uint64_t pages = 1;
 
+    if (at.value < zone->start_pfn || at.value >= zone->end_pfn)
+        check_defect(check, "frame %#lx: outside of its zone %s", at.value, zone->name);
+    if (pfn_to_group(at)->free >> at.value % GROUP_PAGES & 1) {
+        check_free_page(check, head);
+        found->present++, found->managed++, found->free++;
+        return 1;
+    }
     if (head->type == PAGE_TAIL || head->type >= PAGE_TYPE_COUNT) {
         check_defect(check, "frame %#lx: %s in no block", at.value, page_type_name(head->type));
+        found->present++;
         return 1;
     }
     if (head->order > MAX_ORDER || !is_aligned(at.value, 1UL << head->order) ||
@@ -42,73 +97,29 @@ static uint64_t check_block(struct check *check, pfn_t at, pfn_t end, struct cen
         check_defect(check, "frame %#lx: a block cannot be of order %u there", at.value, head->order);
         return 1;
     }
-    if (page_zone(head) != zone || at.value < zone->start_pfn || at.value >= zone->end_pfn)
-        check_defect(check, "frame %#lx: in zone %u, not in %s", at.value, head->zone, zone->name);
-    if (head->type == PAGE_FREE && (head->refcount != 0 || head->flags != 0))
-        check_defect(check, "frame %#lx: free, but with count %u and flags %#x", at.value, head->refcount,
-                     head->flags);
-    if (head->type == PAGE_RAW && head->refcount == 0)
-        check_defect(check, "frame %#lx: handed out, but without a reference", at.value);
-    check_inside(check, head);
+    pages = 1UL << head->order;
+    if (head->type == PAGE_FREE)
+        check_free_head(check, head);
+    else
+        check_owned_head(check, head, zone);
+    check_masks(check, head);
+    if ((head->flags & PAGE_FLAG_BLANK) == 0)
+        check_inside(check, head);
 
-    found->present += 1UL << head->order;
-    if (is_managed(head->type))
-        found->managed += 1UL << head->order;
-    if (head->type == PAGE_FREE) {
-        found->free += 1UL << head->order;
-        found->free_blocks[head->order]++;
-    }
-    return 1UL << head->order;
-}
-
-static bool is_free_block(uint64_t frame, unsigned order)
-{
-    const struct page *page = pfn_to_page(pfn(frame));
-
-    return page->type == PAGE_FREE && page->order == order;
-}
-
-// The list's links both ways, and that no two of its blocks should have been one.
-static void check_list(struct check *check, const struct zone *zone, unsigned order, uint64_t blocks_found)
-{
-    const struct free_area *area = &zone->free_area[order];
-    uint64_t length = 0, previous = 0;
-
-    for (uint64_t frame = area->first; frame != 0; length++) {
-        const struct page *head = pfn_to_page(pfn(frame));
-
-        // With a link astray the rest of the list means nothing.
-        if (frame < zone->start_pfn || frame >= zone->end_pfn || !is_free_block(frame, order) ||
-            head->prev != previous || length == area->block_count) {
-            check_defect(check, "%s order %u: entry %lu, frame %#lx, behind %#lx, does not belong there",
-                         zone->name, order, length, frame, previous);
-            return;
-        }
-        if (order < MAX_ORDER && is_free_block(frame ^ (1UL << order), order))
-            check_defect(check, "%s order %u: frame %#lx and its buddy are both free", zone->name, order,
-                         frame);
-        previous = frame;
-        frame = head->next;
-    }
-    if (area->last != previous)
-        check_defect(check, "%s order %u: the list ends with frame %#lx, not %#x", zone->name, order,
-                     previous, area->last);
-    if (length != area->block_count || length != blocks_found)
-        check_defect(check, "%s order %u: %lu blocks on the list, %lu counted, %lu in the memmap", zone->name,
-                     order, length, area->block_count, blocks_found);
+    found->present += pages;
+    found->managed += is_managed(head->type) ? pages : 0;
+    found->free += head->type == PAGE_FREE ? pages : 0;
+    found->in_lists += head->type == PAGE_HART ? pages : 0;
+    return pages;
 }
 
 static void check_zone(struct check *check, const struct zone *zone, const struct census *found)
 {
-    uint64_t free = 0;
-
-    for (unsigned order = 0; order <= MAX_ORDER; order++) {
-        check_list(check, zone, order, found->free_blocks[order]);
-        free += zone->free_area[order].block_count << order;
-    }
-    if (zone->free_pages != free || zone->free_pages != found->free)
-        check_defect(check, "%s: counts %lu free pages; %lu are on lists, %lu in the memmap", zone->name,
-                     zone->free_pages, free, found->free);
+    if (zone->free_pages != found->free)
+        check_defect(check, "%s: counts %lu free pages; there are %lu", zone->name, zone->free_pages, found->free);
+    if (page_lists_pages(zone) != found->in_lists)
+        check_defect(check, "%s: %lu pages are in the harts' lists, and %lu say so", zone->name,
+                     page_lists_pages(zone), found->in_lists);
     if (zone->managed_pages != found->managed || zone->present_pages != found->present)
         check_defect(check, "%s: counts %lu pages, %lu of them managed; there are %lu and %lu", zone->name,
                      zone->present_pages, zone->managed_pages, found->present, found->managed);
@@ -127,5 +138,5 @@ unsigned check_zones(void)
             at.value += check_block(&check, at, end, census);
     for (unsigned id = 0; id < ZONE_COUNT; id++)
         check_zone(&check, &zones[id], &census[id]);
-    return check.defects;
+    return check.defects + check_buddy();
 }

@@ -15,9 +15,12 @@ struct ledger ledger_take(void)
             const struct page *page = pfn_to_page(at);
             // Read once: it may change meanwhile, and then the sums are off, but nothing else is.
             unsigned type = page_type(page);
-            uint64_t pages = 1;
+            uint64_t pages = 1, free = page_run_free(page);
 
-            if (type == PAGE_TAIL || type >= PAGE_TYPE_COUNT) {
+            if (free > 0) {
+                pages = min_of(free, end.value - at.value);
+                ledger.pages[PAGE_FREE] += pages;
+            } else if (type == PAGE_TAIL || type >= PAGE_TYPE_COUNT) {
                 ledger.orphans++;
             } else {
                 pages = 1UL << (page->order & 63);

@@ -2,26 +2,22 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // A line a zone that holds RAM: how many blocks of each order are free, from order 0 on (proc(5)). The counts
-// are those of one moment: they are taken under the zone's lock.
+// are those of one moment only while nobody allocates; blocks in harts' lists are not among them.
 
 #include <base/format.h>
 #include <debug/klog.h>
 #include <debug/shell.h>
-#include <mm/zone.h>
+#include <mm/page_engine.h>
 
 static void print_zone(struct zone *zone)
 {
     char line[32 + 12 * (MAX_ORDER + 1)];
-    uint64_t counts[MAX_ORDER + 1];
-    irqflags_t flags = spin_lock_irqsave(&zone->lock);
+    struct free_counts counts;
 
-    for (unsigned order = 0; order <= MAX_ORDER; order++)
-        counts[order] = zone->free_area[order].block_count;
-    spin_unlock_irqrestore(&zone->lock, flags);
-
+    page_engine->count(zone, &counts);
     size_t used = (size_t)format_text(line, sizeof(line), "Node 0, zone %8s ", zone->name);
     for (unsigned order = 0; order <= MAX_ORDER && used < sizeof(line); order++)
-        used += (size_t)format_text(line + used, sizeof(line) - used, "%6lu ", counts[order]);
+        used += (size_t)format_text(line + used, sizeof(line) - used, "%6lu ", counts.blocks[order]);
     console_print("%s\n", line);
 }
 

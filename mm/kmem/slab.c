@@ -122,9 +122,9 @@ struct page *kmem_getpages(struct kmem_cache *cache, gfp_t gfp)
 
 void kmem_freepages(struct kmem_cache *cache, struct page *slab)
 {
-    page_set_type(slab, PAGE_RAW);
     slab->owner = NULL;
-    slab->refcount = 1;
+    slab->refcount = 0;
+    page_set_type(slab, PAGE_RAW);
     __free_pages(slab, cache->slab_order);
 }
 

@@ -124,7 +124,6 @@ void granule_free(struct granule_pool *pool, void *granule)
         list_unlink(pool, page);
         pool->page_count--;
         page_set_type(page, PAGE_RAW);
-        page->refcount = 1;
         emptied = page;
     }
     spin_unlock_irqrestore(&pool->lock, flags);

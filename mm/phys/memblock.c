@@ -124,8 +124,8 @@ static bool find_top_down(uint64_t low, uint64_t high, uint64_t size_bytes, uint
     return false;
 }
 
-bool memblock_alloc(uint64_t size_bytes, uint64_t alignment, paddr_t limit, enum page_type owner,
-                    paddr_t *result)
+bool memblock_alloc_unwritten(uint64_t size_bytes, uint64_t alignment, paddr_t limit, enum page_type owner,
+                              paddr_t *result)
 {
     uint64_t start;
 
@@ -138,11 +138,19 @@ bool memblock_alloc(uint64_t size_bytes, uint64_t alignment, paddr_t limit, enum
             continue;
         if (memblock_reserve(paddr(start), size_bytes, owner) != 0)
             return false;
-        memset(phys_to_virt(paddr(start)), 0, size_bytes);
         *result = paddr(start);
         return true;
     }
     return false;
+}
+
+bool memblock_alloc(uint64_t size_bytes, uint64_t alignment, paddr_t limit, enum page_type owner,
+                    paddr_t *result)
+{
+    if (!memblock_alloc_unwritten(size_bytes, alignment, limit, owner, result))
+        return false;
+    memset(phys_to_virt(*result), 0, size_bytes);
+    return true;
 }
 
 uint64_t memblock_ram_bytes(void)

@@ -3,6 +3,7 @@
 #include "phys_private.h"
 
 #include <base/bits.h>
+#include <base/string.h>
 #include <mm/zone.h>
 
 unsigned memmap_largest_order(pfn_t start, pfn_t end)
@@ -17,8 +18,13 @@ static void set_head(pfn_t frame, enum page_type type, unsigned order)
     *pfn_to_page(frame) = (struct page){
         .type = (uint8_t)type,
         .order = (uint8_t)order,
-        .zone = (uint8_t)(zone_of(frame) - zones),
+        .home = (uint8_t)page_home(zone_of(frame), MOBILITY_UNMOVABLE),
     };
+}
+
+init_code void memmap_clear(pfn_t start, pfn_t end)
+{
+    memset(pfn_to_page(start), 0, (end.value - start.value) * sizeof(struct page));
 }
 
 void memmap_mark(pfn_t start, pfn_t end, enum page_type type)

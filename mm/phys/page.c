@@ -5,7 +5,8 @@
 const char *page_type_name(unsigned type)
 {
     static const char *const names[] = {
-        [PAGE_TAIL] = "tail",         [PAGE_FREE] = "free",     [PAGE_RAW] = "raw",
+        [PAGE_TAIL] = "tail",         [PAGE_FREE] = "free",     [PAGE_HART] = "hart",
+        [PAGE_RAW] = "raw",
         [PAGE_SLAB] = "slab",         [PAGE_KMALLOC] = "kmalloc", [PAGE_VMALLOC] = "vmalloc",
         [PAGE_TABLE] = "table",       [PAGE_STACK] = "stack",   [PAGE_MEMMAP] = "memmap",
         [PAGE_IMAGE] = "image",       [PAGE_FIRMWARE] = "firmware", [PAGE_INITRD] = "initrd",

@@ -4,7 +4,7 @@
 
 #include <arch/time.h>
 #include <debug/klog.h>
-#include <mm/zone.h>
+#include <mm/page_engine.h>
 
 static uint64_t misuse_count;      // (A)
 static uint64_t quiet_until;       // (A) time before which no failure is reported
@@ -68,19 +68,16 @@ void page_report_failure(const void *caller, gfp_t gfp, unsigned order)
     klog_warn("page allocation failed: order %u, gfp %#x, asked by %p\n", order, gfp, caller);
     for (unsigned id = 0; id < ZONE_COUNT; id++) {
         struct zone *zone = &zones[id];
-        uint64_t free_pages;
-        unsigned largest;
-        irqflags_t flags;
+        struct free_counts counts;
+        unsigned largest = MAX_ORDER;
 
         if (zone->present_pages == 0)
             continue;
-        flags = spin_lock_irqsave(&zone->lock);
-        free_pages = zone->free_pages;
-        for (largest = MAX_ORDER; largest > 0 && zone->free_area[largest].block_count == 0; largest--) {
-        }
-        spin_unlock_irqrestore(&zone->lock, flags);
+        page_engine->count(zone, &counts);
+        while (largest > 0 && counts.blocks[largest] == 0)
+            largest--;
         klog_warn("  zone %s: %lu of %lu pages free, largest order %u, min %lu, low %lu, high %lu\n",
-                  zone->name, free_pages, zone->present_pages, largest, zone->watermark_min,
+                  zone->name, counts.pages, zone->present_pages, largest, zone->watermark_min,
                   zone->watermark_low, zone->watermark_high);
     }
 }

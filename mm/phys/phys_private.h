@@ -15,8 +15,8 @@ void memmap_erase(pfn_t start, pfn_t end);
 // The largest order of a block that starts at `start` and ends at or below `end`.
 unsigned memmap_largest_order(pfn_t start, pfn_t end);
 
-// As buddy_add_range, where the memmap is blank already.
-void buddy_add_blank(pfn_t start, pfn_t end);
+// Makes struct pages of [start, end) blank at start-up, when they may hold anything.
+void memmap_clear(pfn_t start, pfn_t end);
 
 // Takes a page, every granule of which is in use, into its pool: for tables made before the pool could.
 void granule_adopt(struct granule_pool *pool, struct page *page);
@@ -31,10 +31,13 @@ uint64_t page_misuse_count(void);
 // Reports a failed request, once a second at most.
 void page_report_failure(const void *caller, gfp_t gfp, unsigned order);
 
-// Whether a pointer is one to an element of the memmap, so that it may be looked at.
-static inline bool is_memmap_page(const struct page *page)
+// Whether a pointer is one to an element of the memmap, so that it may be looked at. The window is as large as it is
+// aligned.
+static always_inline bool is_memmap_page(const struct page *page)
 {
-    uintptr_t offset = (uintptr_t)page - ARCH_MEMMAP_BASE;
+    const unsigned shift = (unsigned)__builtin_ctzl(MAX_PFN * sizeof(struct page));
+    _Static_assert(ARCH_MEMMAP_BASE % (MAX_PFN * sizeof(struct page)) == 0, "the window is aligned to its size");
 
-    return offset < MAX_PFN * sizeof(struct page) && offset % sizeof(struct page) == 0;
+    return (int64_t)(uintptr_t)page >> shift == (int64_t)ARCH_MEMMAP_BASE >> shift &&
+           (uintptr_t)page % sizeof(struct page) == 0;
 }

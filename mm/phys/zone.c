@@ -4,9 +4,17 @@
 
 #include "phys_private.h"
 
+#include <base/string.h>
 #include <mm/memblock.h>
+#include <mm/page_engine.h>
+#include <mm/page_group.h>
+#include <mm/page_lists.h>
 
 #define DMA32_LIMIT GB(4)
+
+// Linux's sysctl_lowmem_reserve_ratio: one page kept for so many above.
+#define LOW_RATIO 256
+#define NORMAL_RATIO 32
 
 // Every zone boundary is a multiple of the largest block, so that no merge can cross one.
 _Static_assert(DMA32_LIMIT % (1UL << MAX_BLOCK_SHIFT) == 0, "a block lies in one zone");
@@ -19,6 +27,8 @@ struct zone zones[ZONE_COUNT] = {
     [ZONE_HIGHMEM] = { .lock = SPINLOCK_INIT(ZONE), .name = "HIGHMEM" },
 };
 
+unsigned zone_of_kernel;
+
 struct zone *zone_of(pfn_t frame)
 {
     return &zones[frame.value < DMA32_LIMIT >> PAGE_SHIFT ? ZONE_DMA32 : ZONE_NORMAL];
@@ -29,8 +39,8 @@ bool zones_next_ram(uint64_t *cursor, pfn_t *start, pfn_t *end)
     while (*cursor < memblock_ram.count) {
         const struct memblock_range *ram = &memblock_ram.range[(*cursor)++];
 
-        // Page frame 0 ends our lists, so it is nobody's.
-        start->value = max_of(align_up(ram->start, PAGE_SIZE) >> PAGE_SHIFT, 1UL);
+        // Group 0 stands for the end of a list, so its frames are nobody's.
+        start->value = max_of(align_up(ram->start, PAGE_SIZE) >> PAGE_SHIFT, GROUP_PAGES);
         end->value = (ram->start + ram->size) >> PAGE_SHIFT;
         if (start->value < end->value)
             return true;
@@ -83,12 +93,26 @@ static init_code void set_watermarks(void)
     }
 }
 
+// What lower zones keep for requests that have nowhere else to go, by Linux's ratios.
+static init_code void set_lowmem_reserves(void)
+{
+    for (unsigned low = 0; low < ZONE_COUNT; low++) {
+        uint64_t above = 0;
+        for (unsigned high = low + 1; high < ZONE_COUNT; high++) {
+            above += zones[high].managed_pages;
+            zones[low].lowmem_reserve[high] =
+                zones[low].managed_pages == 0 ? 0 : above / (low == ZONE_NORMAL ? NORMAL_RATIO : LOW_RATIO);
+        }
+    }
+}
+
 static init_code void mark_reserved(pfn_t start, pfn_t end, enum page_type owner)
 {
     struct granule_pool *pool = owner == PAGE_TABLE   ? &granule_tables
                                 : owner == PAGE_STACK ? &granule_stacks
                                                       : NULL;
 
+    memmap_clear(start, end);
     if (pool == NULL) {
         memmap_mark(start, end, owner);
         return;
@@ -99,8 +123,20 @@ static init_code void mark_reserved(pfn_t start, pfn_t end, enum page_type owner
     }
 }
 
-// Gives every page of [start, end) to its owner: the first reserved range that touches it, or else the buddy.
-static init_code void hand_out_range(pfn_t start, pfn_t end)
+// Gives [start, end) to the engine, a zone at a time.
+static void add_blank(pfn_t start, pfn_t end, bool is_unwritten)
+{
+    while (start.value < end.value) {
+        struct zone *zone = zone_of(start);
+        pfn_t past = pfn(min_of(end.value, zone->end_pfn));
+        page_engine->add(zone, start, past, is_unwritten);
+        start = past;
+    }
+}
+
+// Every page of [start, end) has an owner: the first reserved range that touches it, or else the engine. The reserved
+// ones first, since a free block's neighbour may be looked at.
+static init_code void hand_out_range(pfn_t start, pfn_t end, bool is_free_wanted)
 {
     pfn_t at = start;
 
@@ -111,22 +147,58 @@ static init_code void hand_out_range(pfn_t start, pfn_t end)
 
         if (first.value >= past.value)
             continue;
-        buddy_add_blank(at, first);
-        mark_reserved(first, past, range->owner);
+        if (is_free_wanted)
+            add_blank(at, first, true);
+        else
+            mark_reserved(first, past, range->owner);
         at = past;
     }
-    buddy_add_blank(at, end);
+    if (is_free_wanted)
+        add_blank(at, end, true);
+}
+
+// The granules at the ends of a range's part of the memmap: what of them lies outside of RAM is no page either.
+static init_code void clear_edges(pfn_t start, pfn_t end)
+{
+    char *first = (char *)align_down((uintptr_t)pfn_to_page(start), MMU_PAGE_SIZE);
+    char *last = (char *)align_down((uintptr_t)pfn_to_page(pfn(end.value - 1)), MMU_PAGE_SIZE);
+
+    memset(first, 0, MMU_PAGE_SIZE);
+    memset(last, 0, MMU_PAGE_SIZE);
 }
 
 init_code void zones_init(void)
 {
     pfn_t start, end;
 
-    for (uint64_t cursor = 0; zones_next_ram(&cursor, &start, &end);)
+    page_lists_init_hart();
+    for (uint64_t cursor = 0; zones_next_ram(&cursor, &start, &end);) {
         stretch_zones(start, end);
+        clear_edges(start, end);
+    }
+    zone_of_kernel = (unsigned)(gfp_zone(GFP_KERNEL) - zones);
     set_watermarks();
+    for (unsigned is_free_wanted = 0; is_free_wanted <= 1; is_free_wanted++)
+        for (uint64_t cursor = 0; zones_next_ram(&cursor, &start, &end);)
+            hand_out_range(start, end, is_free_wanted);
+    set_lowmem_reserves();
+}
+
+void zones_add_range(pfn_t start, pfn_t end)
+{
+    memmap_erase(start, end);
+    add_blank(start, end, false);
+}
+
+uint64_t zones_settle(void)
+{
+    uint64_t written = 0;
+    pfn_t start, end;
+
     for (uint64_t cursor = 0; zones_next_ram(&cursor, &start, &end);)
-        hand_out_range(start, end);
+        for (pfn_t at = start; at.value < end.value;)
+            at = page_engine->settle(zone_of(at), at, &written);
+    return written;
 }
 
 struct zone *gfp_zone(gfp_t gfp)

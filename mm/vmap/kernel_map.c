@@ -5,9 +5,11 @@
 
 #include <arch/tlb.h>
 #include <base/errno.h>
-#include <mm/buddy.h>
+#include <base/string.h>
 #include <mm/granule.h>
 #include <mm/memblock.h>
+#include <mm/page_group.h>
+#include <mm/zone.h>
 
 #define LARGEST_LEAF (ARCH_PT_LEAF_LEVELS - 1)
 #define MEMMAP_LEAF_BYTES pt_level_size(1)
@@ -83,21 +85,24 @@ static uint64_t piece_bytes(uint64_t start, uint64_t end)
     return min_of(align_up(start + 1, MEMMAP_LEAF_BYTES), end) - start;
 }
 
-// Smaller pieces where RAM is too broken up for large ones.
-static int back_memmap(struct pgtable *table, uint64_t start, uint64_t end)
+// Smaller pieces where RAM is too broken up for large ones. What is not written here zones_init writes, as far as it
+// needs it.
+static int back_memmap(struct pgtable *table, uint64_t start, uint64_t end, bool is_written)
 {
     while (start < end) {
         uint64_t bytes = piece_bytes(start, end);
         paddr_t block;
 
-        while (!memblock_alloc(align_up(bytes, PAGE_SIZE),
-                               bytes < MEMMAP_LEAF_BYTES ? PAGE_SIZE : MEMMAP_LEAF_BYTES,
-                               paddr(ARCH_PHYS_LIMIT), PAGE_MEMMAP, &block)) {
+        while (!memblock_alloc_unwritten(align_up(bytes, PAGE_SIZE),
+                                         bytes < MEMMAP_LEAF_BYTES ? PAGE_SIZE : MEMMAP_LEAF_BYTES,
+                                         paddr(ARCH_PHYS_LIMIT), PAGE_MEMMAP, &block)) {
             if (bytes <= PAGE_SIZE)
                 return -ENOMEM;
             bytes = align_down(bytes / 2, bytes / 2 < MEMMAP_LEAF_BYTES ? PAGE_SIZE : MEMMAP_LEAF_BYTES);
             bytes = max_of(bytes, PAGE_SIZE);
         }
+        if (is_written)
+            memset(phys_to_virt(block), 0, bytes);
         int error = pgtable_map(table, vaddr(start), block, bytes, PROT_KERNEL_RW, LARGEST_LEAF);
         if (error != 0)
             return error;
@@ -106,24 +111,37 @@ static int back_memmap(struct pgtable *table, uint64_t start, uint64_t end)
     return 0;
 }
 
-static int map_memmap(struct pgtable *table)
+// Backs an array with an element of `element_bytes` for each 2^frames_shift page frames, for all RAM and what shares a
+// largest block with it.
+static int back_array(struct pgtable *table, uint64_t base, unsigned frames_shift, uint64_t element_bytes)
 {
-    uint64_t backed_to = ARCH_MEMMAP_BASE;
+    uint64_t backed_to = base;
     int error = 0;
 
     for (unsigned i = 0; i < memblock_ram.count && error == 0; i++) {
         const struct memblock_range *ram = &memblock_ram.range[i];
         uint64_t first = ram->start >> PAGE_SHIFT, past = ((ram->start + ram->size - 1) >> PAGE_SHIFT) + 1;
-        uint64_t start = align_down(ARCH_MEMMAP_BASE + first * sizeof(struct page), MMU_PAGE_SIZE);
-        uint64_t end = align_up(ARCH_MEMMAP_BASE + past * sizeof(struct page), MMU_PAGE_SIZE);
+        if (frames_shift > 0) {
+            first = align_down(first, 1UL << MAX_ORDER) >> frames_shift;
+            past = align_up(past, 1UL << MAX_ORDER) >> frames_shift;
+        }
+        uint64_t start = align_down(base + first * element_bytes, MMU_PAGE_SIZE);
+        uint64_t end = align_up(base + past * element_bytes, MMU_PAGE_SIZE);
 
         // Ranges near each other share a granule.
         start = max_of(start, backed_to);
         if (start < end)
-            error = back_memmap(table, start, end);
+            error = back_memmap(table, start, end, frames_shift > 0);
         backed_to = max_of(backed_to, end);
     }
     return error;
+}
+
+static int map_memmap(struct pgtable *table)
+{
+    int error = back_array(table, ARCH_MEMMAP_BASE, 0, sizeof(struct page));
+
+    return error != 0 ? error : back_array(table, PAGE_GROUPS_BASE, GROUP_ORDER, sizeof(struct page_group));
 }
 
 // What stands for a hole, by the level of the entry that it fills; tables are made when first needed.
@@ -271,7 +289,7 @@ uint64_t kernel_map_free_init(const struct kernel_image *image)
         uint64_t end = align_down(section_phys(image, last).value + (last->end.value - last->start.value),
                                   PAGE_SIZE);
         if (start < end) {
-            buddy_add_range(paddr_to_pfn(paddr(start)), paddr_to_pfn(paddr(end)));
+            zones_add_range(paddr_to_pfn(paddr(start)), paddr_to_pfn(paddr(end)));
             freed += end - start;
         }
     }

@@ -17,6 +17,7 @@
 #include <mm/kmalloc.h>
 #include <mm/memblock.h>
 #include <mm/page_history.h>
+#include <mm/page_lists.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
@@ -144,6 +145,8 @@ static void start_mm(const struct kernel_image *image)
     arch_mmu_activate(kernel_pgtable.root);
     page_history_init();
     zones_init();
+    page_lists_init(true);
+    zones_settle();
     pgtable_use_granules(&kernel_pgtable);
     slab_init();
     kmalloc_init();

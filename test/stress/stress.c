@@ -10,6 +10,7 @@
 #include <debug/klog.h>
 #include <init/boot_mode.h>
 #include <init/bootargs.h>
+#include <ktest/free_pages.h>
 #include <ktest/ktest_private.h>
 #include <mm/check.h>
 #include <mm/zone.h>
@@ -156,7 +157,7 @@ static int run_stress(void)
     before = take_totals();
     slots_init();
     waits_init();
-    if (!objects_init(zones_free_pages() * PAGE_SIZE / 2) || !rain_start() ||
+    if (!objects_init(free_pages_now() * PAGE_SIZE / 2) || !rain_start() ||
         !threads_start((unsigned)bootarg_u64("stress_threads")))
         stress_fail("too little memory to start");
     else

@@ -3,8 +3,10 @@
 
 #include "account.h"
 #include "page_bound.h"
+#include <ktest/free_pages.h>
 #include <mm/granule.h>
 #include <mm/kmalloc.h>
+#include <mm/page_engine.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
 
@@ -26,7 +28,7 @@ static unsigned sample_count;
 
 static uint64_t free_bytes(void)
 {
-    return zones_free_pages() * PAGE_SIZE;
+    return free_pages_now() * PAGE_SIZE;
 }
 
 static void add_cache(struct kmem_cache *cache, void *context)
@@ -93,9 +95,12 @@ static void take_sample(uint32_t done)
     struct account_sample *sample = &samples[sample_count++];
 
     *sample = (struct account_sample){ .event = done, .requested = requested_now(), .held = held_now() };
-    for (unsigned id = 0; id < ZONE_COUNT; id++)
+    for (unsigned id = 0; id < ZONE_COUNT; id++) {
+        struct free_counts counts;
+        page_engine->count(&zones[id], &counts);
         for (unsigned order = 0; order <= MAX_ORDER; order++)
-            sample->free_blocks[order] += zones[id].free_area[order].block_count;
+            sample->free_blocks[order] += counts.blocks[order];
+    }
 }
 
 void account_begin(uint32_t event_count)

@@ -55,7 +55,7 @@ static void part_free(struct page *page)
 {
     struct open_page *open = page->owner;
 
-    if (page->refcount == 1 && open->page == page)
+    if (page_count(page) == 1 && open->page == page)
         open->page = NULL;
     __free_page(page);
 }
@@ -78,7 +78,7 @@ struct page *page_bound_alloc(uint32_t bytes, gfp_t gfp, unsigned hart)
         after = arch_instructions();
     }
     measure_add(MEASURE_PAGE_ALLOC, before, after, !page);
-    if (page && page->refcount == 1)
+    if (page && page_count(page) == 1)
         held_bytes += PAGE_SIZE << order;
     return page;
 }
@@ -88,7 +88,7 @@ void page_bound_free(struct page *page, uint32_t bytes)
     unsigned order = get_order(bytes);
     uint64_t before, after;
 
-    if (page->refcount == 1)
+    if (page_count(page) == 1)
         held_bytes -= PAGE_SIZE << order;
     if (is_shared(bytes)) {
         before = arch_instructions();

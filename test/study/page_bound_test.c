@@ -46,7 +46,7 @@ KTEST(page_bound, packed_fills_a_page)
     }
     EXPECT_EQ(page_bound_held_bytes(), 2 * PAGE_SIZE);
     for (unsigned i = 0; i < PER_PAGE; i++) {
-        EXPECT_EQ(part[0]->refcount, PER_PAGE - i);
+        EXPECT_EQ(page_count(part[0]), PER_PAGE - i);
         page_bound_free(part[i], REQUEST);
     }
     EXPECT_EQ(page_bound_held_bytes(), PAGE_SIZE);
@@ -96,7 +96,7 @@ KTEST(page_bound, packed_aligns_and_forgets)
     page_bound_free(next, PAGE_SIZE / 4);
     struct page *fresh = request(PAGE_SIZE / 4, 0, 0);
     REQUIRE(fresh);
-    EXPECT_EQ(fresh->refcount, 1);
+    EXPECT_EQ(page_count(fresh), 1);
     page_bound_free(small, PAGE_SIZE / 4);
     page_bound_free(half, PAGE_SIZE / 2);
     page_bound_free(fresh, PAGE_SIZE / 4);

@@ -1,12 +1,14 @@
-// mm/phys/buddy.c: splitting, merging, and a long random run against a set of frames.
+// mm/phys/buddy.c and buddy_mobility.c: splitting, merging, and a long random run against a set of frames.
 // SPDX-License-Identifier: BSD-2-Clause
-#include <mm/buddy.h>
+#include <mm/page_engine.h>
 
 #include "../../mm/phys/phys_private.h"
 #include "page_chain.h"
 
 #include <mm/check.h>
 #include <mm/ledger.h>
+#include <mm/page_group.h>
+#include <mm/page_lists.h>
 #include <mm/zone.h>
 
 // The zone with the most free memory: cases want room.
@@ -20,59 +22,107 @@ static struct zone *roomy_zone(void)
     return best;
 }
 
-static void copy_counts(const struct zone *zone, uint64_t counts[MAX_ORDER + 1])
+static struct free_counts counts_of(struct zone *zone)
 {
-    for (unsigned order = 0; order <= MAX_ORDER; order++)
-        counts[order] = zone->free_area[order].block_count;
+    struct free_counts counts;
+
+    page_lists_drain_all();
+    page_engine->count(zone, &counts);
+    return counts;
 }
 
-// A block is cut from the smallest one that holds it, the halves stay free, and freeing it puts all of them
-// together.
-KTEST(buddy, splits_the_smallest_and_merges_back)
+static unsigned take(struct zone *zone, unsigned order, enum mobility mobility, uint64_t keep_pages, unsigned count,
+                     struct page **blocks)
+{
+    const struct page_request request = {
+        .order = (uint8_t)order,
+        .mobility = (uint8_t)mobility,
+        .keep_pages = keep_pages,
+        .state = PAGE_STATE(PAGE_RAW, order, page_home(zone, mobility)),
+    };
+    return page_engine->take(zone, &request, count, blocks);
+}
+
+static struct page *take_one(struct zone *zone, unsigned order, uint64_t keep_pages)
+{
+    struct page *page = NULL;
+
+    (void)take(zone, order, MOBILITY_UNMOVABLE, keep_pages, 1, &page);
+    return page;
+}
+
+static void give_one(struct zone *zone, struct page *page, unsigned order)
+{
+    page_engine->give(zone, order, 1, &page);
+}
+
+// A block is cut from larger ones, of which the rest stays free; when it comes back, all of them are whole again.
+KTEST(buddy, splits_and_merges_back)
 {
     struct zone *zone = roomy_zone();
-    uint64_t before[MAX_ORDER + 1], after[MAX_ORDER + 1];
 
     for (unsigned order = 0; order <= MAX_ORDER; order++) {
-        unsigned from = order;
-        struct page *page;
+        struct free_counts before = counts_of(zone), after;
+        struct page *page = take_one(zone, order, 0);
 
-        copy_counts(zone, before);
-        while (from <= MAX_ORDER && before[from] == 0)
-            from++;
-        page = buddy_alloc(zone, order, 0);
         REQUIRE(page);
-        copy_counts(zone, after);
+        after = counts_of(zone);
+        EXPECT_EQ(before.pages - after.pages, 1UL << order);
+        uint64_t pages = 0;
         for (unsigned k = 0; k <= MAX_ORDER; k++)
-            EXPECT_EQ(after[k] - before[k], k == from ? UINT64_MAX : k >= order && k < from);
-        EXPECT_EQ(page->type, PAGE_RAW);
-        EXPECT_EQ(page->order, order);
-        EXPECT_EQ(page->refcount, 1);
+            pages += after.blocks[k] << k;
+        EXPECT_EQ(pages, after.pages);
+        EXPECT_EQ(page->state, PAGE_STATE(PAGE_RAW, order, page_home(zone, MOBILITY_UNMOVABLE)));
         EXPECT(page_zone(page) == zone);
         EXPECT(is_aligned(page_to_pfn(page).value, 1UL << order));
-        buddy_free(page, order);
-        copy_counts(zone, after);
+        EXPECT_EQ(check_zones(), 0);
+        give_one(zone, page, order);
+        after = counts_of(zone);
         for (unsigned k = 0; k <= MAX_ORDER; k++)
-            EXPECT_EQ(after[k], before[k]);
+            EXPECT_EQ(after.blocks[k], before.blocks[k]);
     }
+}
+
+// While there are single pages whose buddies are taken, none is cut from a larger block.
+KTEST(buddy, takes_the_smallest_that_fits)
+{
+    struct page *block = alloc_pages(GFP_KERNEL, 5);
+
+    REQUIRE(block);
+    split_page(block, 5);
+    for (unsigned i = 0; i < 32; i += 2)
+        __free_page(block + i);
+    struct zone *zone = page_zone(block);
+    struct free_counts before = counts_of(zone), after;
+    struct page *taken[8];
+    EXPECT_EQ(take(zone, 0, (enum mobility)pfn_to_group(page_to_pfn(block))->mobility, 0, 8, taken), 8);
+    page_engine->count(zone, &after);
+    EXPECT_EQ(before.blocks[0] - after.blocks[0], 8);
+    for (unsigned k = 1; k <= MAX_ORDER; k++)
+        EXPECT_EQ(before.blocks[k], after.blocks[k]);
+    page_engine->give(zone, 0, 8, taken);
+    for (unsigned i = 1; i < 32; i += 2)
+        __free_page(block + i);
 }
 
 // The pages of a largest block, freed one by one in any order, are one block again.
 KTEST(buddy, merges_from_single_pages_to_the_top)
 {
     struct zone *zone = roomy_zone();
-    uint64_t before = zone->free_area[MAX_ORDER].block_count, pages = 1UL << MAX_ORDER;
-    struct page *block = buddy_alloc(zone, MAX_ORDER, 0);
+    uint64_t pages = 1UL << MAX_ORDER;
+    struct page *block = take_one(zone, MAX_ORDER, 0);
+    struct free_counts before = counts_of(zone), now = before;
 
     REQUIRE(block);
     split_page(block, MAX_ORDER);
     // An odd step visits every index of a power of two once.
     uint64_t step = ktest_random() | 1, at = ktest_random();
     for (uint64_t i = 0; i < pages; i++, at += step) {
-        EXPECT_EQ(zone->free_area[MAX_ORDER].block_count, before - 1);
-        __free_page(block + at % pages);
+        EXPECT_EQ(block->type == PAGE_FREE && block->order == MAX_ORDER, false);
+        give_one(zone, block + at % pages, 0);
     }
-    EXPECT_EQ(zone->free_area[MAX_ORDER].block_count, before);
+    now = counts_of(zone);
+    EXPECT_EQ(now.blocks[MAX_ORDER], before.blocks[MAX_ORDER] + 1);
     EXPECT_EQ(block->type, PAGE_FREE);
     EXPECT_EQ(block->order, MAX_ORDER);
     for (uint64_t i = 1; i < pages; i++)
@@ -85,38 +135,110 @@ KTEST(buddy, merges_buddies_only)
     struct page *block = alloc_pages(GFP_KERNEL, 2);
 
     REQUIRE(block);
+    struct zone *zone = page_zone(block);
     split_page(block, 2);
+    struct free_counts before = counts_of(zone), after;
     __free_page(block + 1);
     __free_page(block + 2);
-    EXPECT_EQ(block[1].type, PAGE_FREE);
-    EXPECT_EQ(block[1].order, 0);
-    EXPECT_EQ(block[2].type, PAGE_FREE);
-    EXPECT_EQ(block[2].order, 0);
+    after = counts_of(zone);
+    EXPECT_EQ(after.blocks[0], before.blocks[0] + 2);
+    EXPECT_EQ(after.blocks[1], before.blocks[1]);
     EXPECT_EQ(check_zones(), 0);
     __free_page(block);
-    EXPECT_EQ(block[0].order, 1);
-    EXPECT_EQ(block[1].type, PAGE_TAIL);
+    after = counts_of(zone);
+    EXPECT_EQ(after.blocks[0], before.blocks[0] + 1);
+    EXPECT_EQ(after.blocks[1], before.blocks[1] + 1);
     EXPECT_EQ(check_zones(), 0);
     __free_page(block + 3);
-    EXPECT_EQ(block[2].type, PAGE_TAIL);
 }
 
-// A request that would leave fewer pages than are to be kept gets nothing.
+// A request that would leave fewer pages than are to be kept gets nothing, one for several as many as may go.
 KTEST(buddy, keeps_what_it_is_told_to)
 {
     struct zone *zone = roomy_zone();
-    uint64_t free = zone->free_pages;
+    struct page *pages[8];
 
-    EXPECT_NULL(buddy_alloc(zone, 0, free));
-    EXPECT_NULL(buddy_alloc(zone, 1, free - 1));
-    EXPECT_NULL(buddy_alloc(zone, 0, UINT64_MAX / 2));
+    (void)free_pages_now();
+    uint64_t free = zone->free_pages;
+    EXPECT_NULL(take_one(zone, 0, free));
+    EXPECT_NULL(take_one(zone, 1, free - 1));
+    EXPECT_NULL(take_one(zone, 0, UINT64_MAX / 2));
     EXPECT_EQ(zone->free_pages, free);
-    struct page *page = buddy_alloc(zone, 1, free - 2);
+    struct page *page = take_one(zone, 1, free - 2);
     EXPECT_NOT_NULL(page);
     EXPECT_EQ(zone->free_pages, free - 2);
     if (page != NULL)
-        buddy_free(page, 1);
+        give_one(zone, page, 1);
+    EXPECT_EQ(take(zone, 0, MOBILITY_UNMOVABLE, free - 5, 8, pages), 5);
+    page_engine->give(zone, 0, 5, pages);
     EXPECT_EQ(zone->free_pages, free);
+}
+
+// Memory of one mobility comes from page blocks of its own, as long as there are free page blocks.
+KTEST(buddy, keeps_mobilities_apart)
+{
+    struct zone *zone = roomy_zone();
+    struct page *taken[3][8];
+
+    for (unsigned mobility = 0; mobility < 3; mobility++) {
+        EXPECT_EQ(take(zone, 0, (enum mobility)mobility, 0, 8, taken[mobility]), 8);
+        for (unsigned i = 0; i < 8; i++)
+            EXPECT_EQ(pfn_to_group(page_to_pfn(taken[mobility][i]))->mobility, mobility);
+    }
+    EXPECT_EQ(check_zones(), 0);
+    for (unsigned mobility = 0; mobility < 3; mobility++)
+        page_engine->give(zone, 0, 8, taken[mobility]);
+}
+
+// When no page block is left for a mobility, others' memory is taken rather than none, to the last page.
+KTEST(buddy, falls_back_to_other_mobilities)
+{
+    struct zone *zone = roomy_zone();
+    struct page_chain chain = { 0 };
+    struct page *page;
+
+    (void)free_pages_now();
+    uint64_t free = zone->free_pages, movable = 0;
+    for (unsigned order = MAX_ORDER + 1; order-- > 0;)
+        while (take(zone, order, order % 2 == 0 ? MOBILITY_MOVABLE : MOBILITY_RECLAIMABLE, free / 2, 1, &page) == 1)
+            chain_push(&chain, page);
+    movable = chain.pages;
+    for (unsigned order = MAX_ORDER + 1; order-- > 0;)
+        while ((page = take_one(zone, order, 0)) != NULL)
+            chain_push(&chain, page);
+    EXPECT_EQ(zone->free_pages, 0);
+    EXPECT_EQ(chain.pages, free);
+    EXPECT_GE(movable, free / 2);
+    EXPECT_EQ(check_zones(), 0);
+    while ((page = chain_pop(&chain)) != NULL)
+        give_one(zone, page, page->order);
+    EXPECT_EQ(zone->free_pages, free);
+}
+
+// A block that GFP_ATOMIC got leaves its like in reserve: others do not get at it, until the reserve is given up.
+KTEST(buddy, sets_blocks_aside_for_atomic_requests)
+{
+    struct zone *zone = roomy_zone();
+    struct page *page = alloc_pages(GFP_ATOMIC, 4), *other;
+
+    REQUIRE(page);
+    zone = page_zone(page);
+    EXPECT_EQ(zone->reserved_pages, 1UL << MAX_ORDER);
+    EXPECT_EQ(pfn_to_group(page_to_pfn(page))->mobility, MOBILITY_ATOMIC);
+    EXPECT_EQ(check_zones(), 0);
+    other = alloc_pages(GFP_ATOMIC, 4);
+    REQUIRE(other);
+    EXPECT_EQ(page_to_pfn(other).value >> MAX_ORDER, page_to_pfn(page).value >> MAX_ORDER);
+    struct page *plain = take_one(zone, 4, 0);
+    REQUIRE(plain);
+    EXPECT_NE(page_to_pfn(plain).value >> MAX_ORDER, page_to_pfn(page).value >> MAX_ORDER);
+    give_one(zone, plain, 4);
+    __free_pages(other, 4);
+    __free_pages(page, 4);
+    EXPECT(page_engine->unreserve(zone));
+    EXPECT(!page_engine->unreserve(zone));
+    EXPECT_EQ(zone->reserved_pages, 0);
+    EXPECT_EQ(check_zones(), 0);
 }
 
 // Takes a block out of its zone, as if it had been reserved from the start: blocks of PAGE_RESERVED in its
@@ -126,7 +248,7 @@ static void reserve_block(struct page *head, unsigned order)
     struct zone *zone = page_zone(head);
     pfn_t start = page_to_pfn(head);
 
-    *head = (struct page){ .type = PAGE_TAIL };
+    head->state = PAGE_STATE(PAGE_TAIL, 0, 0);
     memmap_mark(start, pfn(start.value + 5), PAGE_RESERVED);
     memmap_mark(pfn(start.value + 5), pfn(start.value + (1UL << order)), PAGE_RESERVED);
     zone->managed_pages -= 1UL << order;
@@ -154,7 +276,7 @@ KTEST(buddy, takes_over_reserved_memory)
         reserve_block(head, order);
         EXPECT_EQ(check_zones(), 0);
         for (size_t k = 0; k < array_count(ranges[i]) && ranges[i][k].end > 0; k++) {
-            buddy_add_range(pfn(base.value + ranges[i][k].start), pfn(base.value + ranges[i][k].end));
+            zones_add_range(pfn(base.value + ranges[i][k].start), pfn(base.value + ranges[i][k].end));
             given += ranges[i][k].end - ranges[i][k].start;
             now = ledger_take();
             EXPECT_EQ(now.pages[PAGE_FREE], whole.pages[PAGE_FREE] + given);
@@ -169,17 +291,17 @@ KTEST(buddy, takes_over_reserved_memory)
 KTEST(buddy, takes_over_memory_beside_nothing)
 {
     struct page *head = alloc_pages(GFP_KERNEL, 5);
-    uint64_t free = zones_free_pages();
+    uint64_t free = free_pages_now();
     pfn_t base = page_to_pfn(head);
 
     REQUIRE(head);
     reserve_block(head, 5);
     memmap_erase(pfn(base.value + 20), pfn(base.value + 32));
-    buddy_add_range(pfn(base.value + 16), pfn(base.value + 20));
-    EXPECT_EQ(zones_free_pages(), free + 4);
-    buddy_add_range(pfn(base.value + 20), pfn(base.value + 32));
-    buddy_add_range(base, pfn(base.value + 16));
-    EXPECT_EQ(zones_free_pages(), free + 32);
+    zones_add_range(pfn(base.value + 16), pfn(base.value + 20));
+    EXPECT_EQ(free_pages_now(), free + 4);
+    zones_add_range(pfn(base.value + 20), pfn(base.value + 32));
+    zones_add_range(base, pfn(base.value + 16));
+    EXPECT_EQ(free_pages_now(), free + 32);
 }
 
 #define MODEL_BLOCKS 2048
@@ -254,7 +376,7 @@ KTEST(buddy, agrees_with_a_model)
     model.frames = frame_set_open();
     REQUIRE(model.frames.block);
     model.refused = 0;
-    free_at_start = zones_free_pages();
+    free_at_start = free_pages_now();
     for (uint64_t i = 0; i < operations; i++) {
         uint64_t takes_of_four = i / (operations / 8) % 2 == 0 ? 3 : 1;
         bool takes = ktest_random_below(4) < takes_of_four;
@@ -263,13 +385,13 @@ KTEST(buddy, agrees_with_a_model)
             model_take(random_order());
         else
             model_give_back(ktest_random_below(model.count));
-        if (i % (operations / 64) == 0 && (!EXPECT_EQ(zones_free_pages() + model.pages, free_at_start) ||
+        if (i % (operations / 64) == 0 && (!EXPECT_EQ(free_pages_now() + model.pages, free_at_start) ||
                                            !EXPECT_EQ(check_zones(), 0)))
             break;
     }
     while (model.count > 0)
         model_give_back(model.count - 1);
-    EXPECT_EQ(zones_free_pages(), free_at_start);
+    EXPECT_EQ(free_pages_now(), free_at_start);
     frame_set_close(&model.frames);
     ktest_note("%lu operations, %lu requests refused", operations, model.refused);
 }

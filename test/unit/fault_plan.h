@@ -31,12 +31,12 @@ static inline void fault_plan_start(unsigned sites, uint64_t first, uint64_t pas
     fault_plan.first = first;
     fault_plan.past = past;
     fault_plan.seen = 0;
-    mm_fault_hook = fault_plan_hook;
+    mm_set_fault_hook(fault_plan_hook);
 }
 
 // Whether a request was made to fail.
 static inline bool fault_plan_stop(void)
 {
-    mm_fault_hook = NULL;
+    mm_set_fault_hook(NULL);
     return fault_plan.seen > fault_plan.first;
 }

@@ -128,10 +128,10 @@ KTEST(granule, fault_hook_is_asked)
 {
     void *granule;
 
-    mm_fault_hook = refuse_tables;
+    mm_set_fault_hook(refuse_tables);
     EXPECT_NULL(granule_alloc(&granule_tables, GFP_KERNEL));
     granule = granule_alloc(&granule_tables, GFP_KERNEL | __GFP_NOFAIL);
-    mm_fault_hook = NULL;
+    mm_set_fault_hook(NULL);
     REQUIRE(granule);
     granule_free(&granule_tables, granule);
 }

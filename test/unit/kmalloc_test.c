@@ -327,13 +327,13 @@ KTEST(kmalloc, harts_exhaust_memory_twice)
     leave_memory(&chain, ktest_rounds(MB(64), MB(8)));
     for (unsigned round = 0; round < 2; round++) {
         kmem_cache_reap(UINT64_MAX);
-        uint64_t left = zones_free_pages(), usable = left - reserved_pages();
+        uint64_t left = free_pages_now(), usable = left - reserved_pages();
         shared = (struct exhaustion){ .harts = arch_hart_count() };
         ktest_run_on_harts(exhaust_on_hart, &shared);
         EXPECT_EQ(shared.defects, 0);
         EXPECT_GE(shared.objects * 8192, usable * PAGE_SIZE / 2);
         kmem_cache_reap(UINT64_MAX);
-        EXPECT_EQ(zones_free_pages(), left);
+        EXPECT_EQ(free_pages_now(), left);
     }
     chain_free(&chain);
 }

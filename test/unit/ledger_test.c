@@ -2,12 +2,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/ledger.h>
 
+#include "../../mm/phys/buddy_private.h"
 #include "page_chain.h"
 
 #include <debug/klog.h>
 #include <mm/check.h>
 #include <mm/granule.h>
 #include <mm/memblock.h>
+#include <mm/page_lists.h>
 #include <mm/zone.h>
 
 // Every page of RAM has one owner, and RAM is what memblock was told, whole pages.
@@ -23,7 +25,7 @@ KTEST(ledger, covers_all_of_ram)
     EXPECT_EQ(ledger.pages[PAGE_TAIL], 0);
     EXPECT_LE(ledger.total, memblock_ram_bytes() >> PAGE_SHIFT);
     EXPECT_LE((memblock_ram_bytes() >> PAGE_SHIFT) - ledger.total, 2UL * memblock_ram.count);
-    EXPECT_EQ(ledger.pages[PAGE_FREE], zones_free_pages());
+    EXPECT_EQ(ledger.pages[PAGE_FREE], free_pages_now());
     EXPECT_GE(ledger.pages[PAGE_MEMMAP], 1);
     EXPECT_GE(ledger.pages[PAGE_IMAGE], 1);
     EXPECT_GE(ledger.pages[PAGE_TABLE], 1);
@@ -91,96 +93,125 @@ static void open_damage(void)
     ktest_note("damage on purpose: the defects reported below are expected");
 }
 
-// Some free block that is not the largest and has a successor on its list, made for the case.
-static struct page *make_listed_block(struct page **holder)
+// A free page whose neighbours are taken, in a group with others like it, made for the case.
+static struct page *make_listed_page(struct page **holder)
 {
-    struct page *block = alloc_pages(GFP_KERNEL, 3);
+    struct page *block = alloc_pages(GFP_KERNEL, 5);
 
     *holder = block;
     if (block == NULL)
         return NULL;
-    split_page(block, 3);
+    split_page(block, 5);
     __free_page(block);
     __free_page(block + 2);
     __free_page(block + 4);
+    page_lists_drain_all();
     return block + 2;
 }
 
-static void undo_listed_block(struct page *holder)
+static void undo_listed_page(struct page *holder)
 {
-    for (unsigned i = 1; i < 8; i++)
+    for (unsigned i = 1; i < 32; i++)
         if (i != 2 && i != 4)
             __free_page(holder + i);
 }
 
-// A free list with a lost, a foreign or a one-way link, or an end that is not its end.
-KTEST(check, sees_damaged_free_lists)
-{
-    struct page *holder, *block = make_listed_block(&holder);
-    struct zone *zone;
+// A bit-field's value exchanged for another.
+#define EXPECT_FIELD_DEFECT(validator, field, damage) \
+    do { \
+        uint32_t kept_ = field, damaged_ = damage; \
+        field = damaged_ & 0xff; \
+        EXPECT_RELATION(validator(), >, 0, #validator " sees " #field " = " #damage); \
+        field = kept_ & 0xff; \
+        EXPECT_RELATION(validator(), ==, 0, #validator " sees nothing after " #field " = " #damage); \
+    } while (0)
 
-    REQUIRE(block);
+// A group with a bit too many or too few, of another rank or mobility, with a link astray; a list that misses it.
+KTEST(check, sees_damaged_groups)
+{
+    struct page *holder, *page = make_listed_page(&holder);
+
+    REQUIRE(page);
     open_damage();
-    zone = page_zone(block);
-    EXPECT_DEFECT(check_zones, block->next, 0);
-    EXPECT_DEFECT(check_zones, block->next, page_to_pfn(block).value);
-    EXPECT_DEFECT(check_zones, block->next, page_to_pfn(block).value + 1);
-    EXPECT_DEFECT(check_zones, block->next, UINT32_MAX >> 8);
-    EXPECT_DEFECT(check_zones, block->prev, 0);
-    EXPECT_DEFECT(check_zones, block->prev, page_to_pfn(block).value);
-    EXPECT_DEFECT(check_zones, zone->free_area[0].first, 0);
-    EXPECT_DEFECT(check_zones, zone->free_area[0].first, block->next);
-    EXPECT_DEFECT(check_zones, zone->free_area[0].last, 0);
-    EXPECT_DEFECT(check_zones, zone->free_area[0].last, page_to_pfn(block).value);
-    undo_listed_block(holder);
+    pfn_t frame = page_to_pfn(page);
+    struct page_group *group = pfn_to_group(frame);
+    struct buddy *buddy = buddy_of(page_zone(page));
+    uint64_t bit = 1UL << frame.value % GROUP_PAGES;
+    unsigned rank = group->rank, mobility = group->mobility;
+    EXPECT_DEFECT(check_zones, group->free, group->free & ~bit);
+    EXPECT_DEFECT(check_zones, group->free, group->free | bit << 1);
+    EXPECT_DEFECT(check_zones, group->free, 0);
+    EXPECT_DEFECT(check_zones, group->free, ~0UL);
+    EXPECT_FIELD_DEFECT(check_buddy, group->rank, 0);
+    EXPECT_FIELD_DEFECT(check_buddy, group->rank, rank + 1);
+    EXPECT_FIELD_DEFECT(check_buddy, group->mobility, mobility + 1);
+    EXPECT_FIELD_DEFECT(check_buddy, group->mobility, MOBILITY_COUNT);
+    EXPECT_DEFECT(check_buddy, buddy->groups[mobility][rank - 1], 0);
+    undo_listed_page(holder);
+}
+
+// A large free block off its list, with a link astray, of an order that it cannot have, beside a free buddy.
+KTEST(check, sees_damaged_large_blocks)
+{
+    struct page *pair = alloc_pages(GFP_KERNEL, MAX_ORDER);
+
+    REQUIRE(pair);
+    __free_pages(pair, MAX_ORDER);
+    open_damage();
+    EXPECT_DEFECT(check_zones, pair->prev, 77);
+    EXPECT_DEFECT(check_zones, pair->type, PAGE_TAIL);
+    EXPECT_DEFECT(check_zones, pair->type, PAGE_RAW);
+    EXPECT_DEFECT(check_zones, pair->refcount, 1);
+    EXPECT_DEFECT(check_zones, pair->flags, PAGE_FLAG_COMPOUND);
+    EXPECT_DEFECT(check_zones, pair->order, MAX_ORDER + 1);
+    EXPECT_DEFECT(check_zones, pair->order, GROUP_ORDER - 1);
+    EXPECT_DEFECT(check_zones, pair[1].type, PAGE_RAW);
+    EXPECT_DEFECT(check_zones, pfn_to_group(page_to_pfn(pair))->free, 1);
+    EXPECT_DEFECT(check_buddy, page_zone(pair)->reserved_pages, 1);
 }
 
 // Counters that are off by one, in either direction.
 KTEST(check, sees_wrong_counters)
 {
-    struct page *holder, *block = make_listed_block(&holder);
+    struct page *holder, *page = make_listed_page(&holder);
     struct zone *zone;
 
-    REQUIRE(block);
+    REQUIRE(page);
     open_damage();
-    zone = page_zone(block);
+    zone = page_zone(page);
     EXPECT_DEFECT(check_zones, zone->free_pages, zone->free_pages + 1);
     EXPECT_DEFECT(check_zones, zone->free_pages, zone->free_pages - 1);
     EXPECT_DEFECT(check_zones, zone->managed_pages, zone->managed_pages - 1);
     EXPECT_DEFECT(check_zones, zone->present_pages, zone->present_pages + 1);
-    EXPECT_DEFECT(check_zones, zone->free_area[0].block_count, zone->free_area[0].block_count + 1);
-    EXPECT_DEFECT(check_zones, zone->free_area[0].block_count, zone->free_area[0].block_count - 1);
     EXPECT_DEFECT(check_ledger, zone->free_pages, zone->free_pages + 1);
     EXPECT_DEFECT(check_ledger, granule_tables.page_count, 0);
     EXPECT_DEFECT(check_ledger, granule_stacks.page_count, 7);
-    undo_listed_block(holder);
+    undo_listed_page(holder);
 }
 
-// Struct pages that say what cannot be: type, order, zone, count, a head inside a block, two buddies both
-// free.
+// Struct pages that say what cannot be: a free page with an owner, an owner's page that is free or inside nothing, a
+// head inside a block, a block in a hart's list that is in none.
 KTEST(check, sees_impossible_pages)
 {
-    struct page *holder, *block = make_listed_block(&holder);
+    struct page *holder, *page = make_listed_page(&holder);
 
-    REQUIRE(block);
+    REQUIRE(page);
     open_damage();
-    EXPECT_DEFECT(check_zones, block->type, PAGE_TAIL);
-    EXPECT_DEFECT(check_zones, block->type, PAGE_RAW);
-    EXPECT_DEFECT(check_zones, block->type, PAGE_TYPE_COUNT);
-    EXPECT_DEFECT(check_zones, block->type, 255);
-    EXPECT_DEFECT(check_zones, block->order, 1);
-    EXPECT_DEFECT(check_zones, block->order, 63);
-    EXPECT_DEFECT(check_zones, block->zone, ZONE_DMA);
-    EXPECT_DEFECT(check_zones, block->refcount, 1);
-    EXPECT_DEFECT(check_zones, block->flags, PAGE_FLAG_COMPOUND);
+    EXPECT_DEFECT(check_zones, page->type, PAGE_RAW);
+    EXPECT_DEFECT(check_zones, page->type, PAGE_FREE);
+    EXPECT_DEFECT(check_zones, page->type, 255);
+    EXPECT_DEFECT(check_zones, page->order, 1);
+    EXPECT_DEFECT(check_zones, page->refcount, 1);
     EXPECT_DEFECT(check_zones, holder[1].type, PAGE_FREE);
     EXPECT_DEFECT(check_zones, holder[1].type, PAGE_TAIL);
-    EXPECT_DEFECT(check_zones, holder[1].refcount, 0);
+    EXPECT_DEFECT(check_zones, holder[1].type, PAGE_HART);
+    EXPECT_DEFECT(check_zones, holder[1].order, 1);
+    EXPECT_DEFECT(check_zones, holder[1].home, PAGE_LIST_HOMES);
     EXPECT_DEFECT(check_ledger, holder[1].type, PAGE_TAIL);
     EXPECT_DEFECT(check_ledger, holder[1].type, PAGE_SLAB);
     EXPECT_DEFECT(check_ledger, holder[1].type, PAGE_KMALLOC);
     EXPECT_DEFECT(check_ledger, holder[1].type, PAGE_VMALLOC);
-    undo_listed_block(holder);
+    undo_listed_page(holder);
 
     struct page *whole = alloc_pages(GFP_KERNEL, 3);
     REQUIRE(whole);

@@ -9,9 +9,9 @@
 // Returns the pages that are left, about `bytes` or what there was.
 static inline uint64_t leave_memory(struct page_chain *chain, uint64_t bytes)
 {
-    while (zones_free_pages() << PAGE_SHIFT > bytes && chain_fill(chain, GFP_KERNEL, MAX_ORDER, 1) == 1) {
+    while (free_pages_now() << PAGE_SHIFT > bytes && chain_fill(chain, GFP_KERNEL, MAX_ORDER, 1) == 1) {
     }
-    return zones_free_pages();
+    return free_pages_now();
 }
 
 // What of free memory a plain request cannot have.

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <ktest/free_pages.h>
 #include <ktest/ktest.h>
 #include <mm/page_alloc.h>
 

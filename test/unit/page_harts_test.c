@@ -65,14 +65,14 @@ static void churn_on_hart(unsigned index, void *unused unused_arg)
 // However many harts take and give back blocks at once, nobody's memory is written to by another.
 KTEST(page_alloc, harts_never_share_a_block)
 {
-    uint64_t free = zones_free_pages();
+    uint64_t free = free_pages_now();
 
     churn.operations = ktest_rounds(40000UL, 5000UL);
     churn.seed = ktest_random();
     churn.damaged = churn.refused = 0;
     ktest_run_on_harts(churn_on_hart, NULL);
     EXPECT_EQ(churn.damaged, 0);
-    EXPECT_EQ(zones_free_pages(), free);
+    EXPECT_EQ(free_pages_now(), free);
 }
 
 static struct page_chain chain_of_hart[MAX_HARTS];
@@ -92,12 +92,12 @@ static void give_back_on_hart(unsigned index, void *unused unused_arg)
 KTEST(page_alloc, harts_exhaust_memory_together)
 {
     struct frame_set frames = frame_set_open();
-    uint64_t free = zones_free_pages(), taken = 0, twice = 0;
+    uint64_t free = free_pages_now(), taken = 0, twice = 0;
     unsigned harts;
 
     REQUIRE(frames.block);
     harts = ktest_run_on_harts(exhaust_on_hart, NULL);
-    EXPECT_EQ(zones_free_pages(), 0);
+    EXPECT_EQ(free_pages_now(), 0);
     for (unsigned index = 0; index < harts; index++) {
         taken += chain_of_hart[index].pages;
         for (const struct page *page = chain_of_hart[index].first; page != NULL; page = page->owner)
@@ -107,7 +107,7 @@ KTEST(page_alloc, harts_exhaust_memory_together)
     EXPECT_EQ(twice, 0);
     EXPECT_NULL(alloc_page(GFP_KERNEL | __GFP_MEMALLOC | __GFP_NOWARN));
     ktest_run_on_harts(give_back_on_hart, NULL);
-    EXPECT_EQ(zones_free_pages(), free);
+    EXPECT_EQ(free_pages_now(), free);
     frame_set_close(&frames);
 }
 
@@ -122,11 +122,11 @@ static void free_contested(unsigned index unused_arg, void *unused unused_arg)
 KTEST(page_alloc, concurrent_double_free_is_caught)
 {
     for (unsigned round = 0; round < ktest_rounds(50, 5); round++) {
-        uint64_t free = zones_free_pages();
+        uint64_t free = free_pages_now();
 
         contested = alloc_page(GFP_KERNEL);
         REQUIRE(contested);
         EXPECT_MISUSE(arch_hart_count() - 1, ktest_run_on_harts(free_contested, NULL));
-        EXPECT_EQ(zones_free_pages(), free);
+        EXPECT_EQ(free_pages_now(), free);
     }
 }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/page_alloc.h>
 
+#include <ktest/free_pages.h>
 #include <ktest/ktest.h>
 #include <mm/zone.h>
 
@@ -14,7 +15,7 @@ KTEST(page_alloc, refuses_bad_requests)
         GFP_ATOMIC | __GFP_NOFAIL, GFP_KERNEL | __GFP_NORETRY | __GFP_RETRY_MAYFAIL,
         GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOFAIL, GFP_KERNEL | __GFP_MOVABLE | __GFP_RECLAIMABLE,
     };
-    uint64_t free = zones_free_pages();
+    uint64_t free = free_pages_now();
 
     for (size_t i = 0; i < array_count(bad); i++) {
         EXPECT_MISUSE(1, EXPECT_NULL(alloc_page(bad[i])));
@@ -26,7 +27,7 @@ KTEST(page_alloc, refuses_bad_requests)
     EXPECT_MISUSE(1, EXPECT_NULL(__get_free_pages(GFP_KERNEL, MAX_ORDER + 1)));
     EXPECT_MISUSE(1, EXPECT_NULL(__get_free_page(GFP_HIGHUSER)));
     EXPECT_MISUSE(1, EXPECT_NULL(get_zeroed_page(GFP_HIGHUSER)));
-    EXPECT_EQ(zones_free_pages(), free);
+    EXPECT_EQ(free_pages_now(), free);
 }
 
 // Every flag on its own that there is, with a way to be used, is accepted.
@@ -43,7 +44,7 @@ KTEST(page_alloc, accepts_every_flag)
 // A block freed twice, in any of the ways to free, is reported each time and freed once.
 KTEST(page_alloc, catches_a_second_free)
 {
-    uint64_t free = zones_free_pages();
+    uint64_t free = free_pages_now();
 
     for (unsigned order = 0; order <= MAX_ORDER; order++) {
         struct page *block = alloc_pages(GFP_KERNEL, order);
@@ -52,7 +53,7 @@ KTEST(page_alloc, catches_a_second_free)
         EXPECT_MISUSE(1, __free_pages(block, order));
         EXPECT_MISUSE(1, free_pages(page_to_virt(block), order));
         EXPECT_MISUSE(1, put_page(block));
-        EXPECT_EQ(zones_free_pages(), free);
+        EXPECT_EQ(free_pages_now(), free);
     }
 
     // On its way from the last reference to the free list, when another hart frees it too.
@@ -72,7 +73,7 @@ KTEST(page_alloc, catches_a_second_free)
     EXPECT_MISUSE(1, __free_page(pair + 1));
     __free_page(pair);
     EXPECT_MISUSE(1, __free_page(pair + 1));
-    EXPECT_EQ(zones_free_pages(), free);
+    EXPECT_EQ(free_pages_now(), free);
 }
 
 // A wrong order, the middle of a block and a block that was cut up are refused, and the block is still whole.

@@ -219,14 +219,14 @@ KTEST(pgtable, waits_for_tables)
     struct pgtable table;
     REQUIRE(test_pgtable_open(&table));
 
-    mm_fault_hook = fail_unless_it_may_sleep;
+    mm_set_fault_hook(fail_unless_it_may_sleep);
     EXPECT_EQ(pgtable_map(&table, vaddr(size2 - size1 * 2 - MMU_PAGE_SIZE), paddr(PHYS), size1 * 4,
                           PROT_KERNEL_RW, 0),
               0);
     EXPECT_EQ(pgtable_map(&table, vaddr(size2 * 4), paddr(PHYS), size2, PROT_KERNEL_RW, LEAF_LEVEL_MAX), 0);
     EXPECT_EQ(pgtable_protect(&table, vaddr(size2 * 4 + MMU_PAGE_SIZE), size1 * 3, PROT_KERNEL_RO), 0);
     EXPECT_EQ(pgtable_unmap(&table, vaddr(size2 * 5 - MMU_PAGE_SIZE * 2), MMU_PAGE_SIZE), MMU_PAGE_SIZE);
-    mm_fault_hook = NULL;
+    mm_set_fault_hook(NULL);
     EXPECT_EQ(test_mapped_bytes(&table, vaddr(0)), size1 * 4 + size2 - MMU_PAGE_SIZE);
     test_pgtable_close(&table);
 }
@@ -238,11 +238,11 @@ static bool race_while_waiting(enum fault_site site, gfp_t gfp)
 {
     if (site != FAULT_TABLE)
         return false;
-    mm_fault_hook = NULL;
+    mm_set_fault_hook(NULL);
     // Nobody waits under the lock, and nobody changes anything without it.
     EXPECT_EQ(spin_is_locked(&raced_table.lock), !gfp_may_sleep(gfp));
     if (!gfp_may_sleep(gfp)) {
-        mm_fault_hook = race_while_waiting;
+        mm_set_fault_hook(race_while_waiting);
         return true;
     }
     EXPECT_EQ(pgtable_map(&raced_table, vaddr(MMU_PAGE_SIZE), paddr(PHYS), MMU_PAGE_SIZE, PROT_KERNEL_RW, 0),
@@ -256,10 +256,10 @@ KTEST(pgtable, gives_back_a_table_too_many)
     uint64_t granules = granule_tables.used_count;
     REQUIRE(test_pgtable_open(&raced_table));
 
-    mm_fault_hook = race_while_waiting;
+    mm_set_fault_hook(race_while_waiting);
     EXPECT_EQ(pgtable_map(&raced_table, vaddr(0), paddr(PHYS), MMU_PAGE_SIZE, PROT_KERNEL_RO, 0), 0);
     EXPECT_NULL(mm_fault_hook);
-    mm_fault_hook = NULL;
+    mm_set_fault_hook(NULL);
     EXPECT(is_mapped(&raced_table, 0, PHYS, PROT_KERNEL_RO, 0));
     EXPECT(is_mapped(&raced_table, MMU_PAGE_SIZE, PHYS, PROT_KERNEL_RW, 0));
     EXPECT_EQ(granule_tables.used_count - granules, 1 + raced_table.table_count);

@@ -461,7 +461,7 @@ KTEST(slab, two_caches_exhaust_memory_in_turn)
     REQUIRE(a && b);
 
     leave_memory(&chain, MB(32));
-    uint64_t usable = (zones_free_pages() - reserved_pages()) << PAGE_SHIFT;
+    uint64_t usable = (free_pages_now() - reserved_pages()) << PAGE_SHIFT;
     for (unsigned round = 0; round < 3; round++) {
         uint64_t got_a = exhaust(a, &chain_a);
         EXPECT(round == 0 || got_a == count_a);

@@ -430,8 +430,8 @@ KTEST(vmalloc, out_of_pages)
 
     for (unsigned round = 0; round < 2; round++)
         EXPECT_NULL(vmalloc(zones_managed_pages() << PAGE_SHIFT));
-    EXPECT_LE(left, zones_free_pages() + 64);
-    char *area = vmalloc(((zones_free_pages() - reserved_pages()) << PAGE_SHIFT) / 2);
+    EXPECT_LE(left, free_pages_now() + 64);
+    char *area = vmalloc(((free_pages_now() - reserved_pages()) << PAGE_SHIFT) / 2);
     EXPECT_NOT_NULL(area);
     if (area != NULL)
         mark(area, KB(64), 3);
@@ -474,7 +474,7 @@ KTEST(vmalloc, random_areas_keep_their_contents)
 // With many areas alive, one of a page and one of a hundred can still be had, and the ranges do not overlap.
 KTEST(vmalloc, many_areas_alive)
 {
-    uint64_t count = min_of((uint64_t)ktest_rounds(15000, 2000), zones_free_pages() / 3), made = 0;
+    uint64_t count = min_of((uint64_t)ktest_rounds(15000, 2000), free_pages_now() / 3), made = 0;
     uint64_t before = vmalloc_stats().area_count;
     char **areas = vmalloc(count * sizeof(*areas));
     REQUIRE(areas);

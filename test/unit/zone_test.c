@@ -148,7 +148,7 @@ KTEST(zone, watermarks_stop_each_in_turn)
         EXPECT_EQ(zones[id].free_pages, zones[id].watermark_min / 2);
     EXPECT_NULL(alloc_page(GFP_ATOMIC | __GFP_NOWARN));
     chain_fill(&chain, GFP_NOWAIT | __GFP_MEMALLOC, 0, UINT64_MAX);
-    EXPECT_EQ(zones_free_pages(), 0);
+    EXPECT_EQ(free_pages_now(), 0);
     EXPECT_NULL(alloc_page(GFP_NOWAIT | __GFP_MEMALLOC | __GFP_NOWARN));
     chain_free(&chain);
 }

@@ -28,6 +28,7 @@ struct hart_local {
     } preempt;
     struct thread *current;        // the thread that runs here; NULL before the first
     void *run_queue;               // the scheduler's
+    void *page_lists;              // the page allocator's lists of free blocks
     uint32_t index;                // arch_hart_index()
     uint32_t bottom_halves;        // not 0: bottom halves wait for the end of the interrupt
 };

@@ -15,6 +15,7 @@ enum ipi {
     IPI_HALT = 1 << 1,     // a panic elsewhere: record the state and stop
     IPI_CALL = 1 << 2,     // run the functions that were posted to this hart
     IPI_WATCH = 1 << 3,    // the machine is busy again: watch the other harts
+    IPI_DRAIN = 1 << 4,    // give the free blocks in this hart's lists back
 };
 
 // Harts that run the kernel now. Grows while start-up brings them in, never shrinks.

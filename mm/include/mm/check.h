@@ -7,7 +7,8 @@
 
 #include <base/compiler.h>
 
-unsigned check_zones(void);      // free lists, counters, buddies, alignment, types, links
+unsigned check_zones(void);      // blocks, counters, alignment, types; and check_buddy
+unsigned check_buddy(void);      // groups, ranks, mobilities, free lists
 unsigned check_ledger(void);     // the owners' sums are all of RAM; slab, table and stack counters agree
 unsigned check_slabs(void);      // every slab on the list that its use says; bitmaps, counters, owners agree
 unsigned check_granules(void);   // granule maps and counters

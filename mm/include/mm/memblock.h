@@ -42,6 +42,10 @@ int memblock_release(paddr_t start, uint64_t size_bytes);
 must_check bool memblock_alloc(uint64_t size_bytes, uint64_t alignment, paddr_t limit, enum page_type owner,
                                paddr_t *result);
 
+// The same, with whatever the memory holds.
+must_check bool memblock_alloc_unwritten(uint64_t size_bytes, uint64_t alignment, paddr_t limit,
+                                         enum page_type owner, paddr_t *result);
+
 // Total bytes of RAM, and the end of the highest RAM range.
 uint64_t memblock_ram_bytes(void);
 paddr_t memblock_ram_end(void);

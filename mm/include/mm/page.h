@@ -8,30 +8,41 @@
 // page". So finding the struct page of any direct-map address is a shift and an add, with no bounds test.
 //
 // Memory is owned in blocks of 2^order pages, naturally aligned. Only the head of a block says anything about
-// it: type, order, zone and count. Every other struct page of the block has type PAGE_TAIL. Exactly the heads
-// have another type, at all times: a merge turns the upper head into a tail, a split makes heads of the
-// halves. So taking or freeing a block costs nothing per page in it, and a walk over the memmap that jumps by
-// 2^order sees every owner.
+// it; every other struct page of the block has type PAGE_TAIL. So taking or freeing a block costs nothing per
+// page in it. Free blocks below the order of a group (<mm/page_group.h>) have no head at all: a bit per page in
+// the group's mask tells them. A walk over the memmap asks page_run_free first and then the heads, jumps by
+// 2^order, and sees every owner.
 //
-//   type            next, prev          owner               map                    refcount / in use
+//   type            next, prev          owner               map                    refcount
 //   PAGE_TAIL       next: pfn of the    -                   -                      0
 //                   head (compound)
 //   PAGE_FREE       buddy free list     -                   -                      0
-//   PAGE_RAW        user's              user's              user's                 references
+//   PAGE_HART       -                   -                   -                      0
+//   PAGE_RAW        user's              user's              user's                 references beyond the first
 //   PAGE_SLAB       slab list           struct kmem_cache   free objects, or words objects in use
-//   PAGE_KMALLOC    -                   bytes requested     -                      1
-//   PAGE_VMALLOC    next: the area's    struct vmalloc_area -                      1
+//   PAGE_KMALLOC    -                   bytes requested     -                      0
+//   PAGE_VMALLOC    next: the area's    struct vmalloc_area -                      0
 //                   next page
 //   PAGE_TABLE      granule pool list   -                   free granules          granules in use
 //   PAGE_STACK      granule pool list   -                   free granules          granules in use
 //   PAGE_MEMMAP, PAGE_IMAGE, PAGE_FIRMWARE, PAGE_RESERVED, PAGE_INITRD, PAGE_BOOT: order only; for ever, or
-//                   until they are given to the buddy (initialisation code and data)
+//                   until they are given to the page allocator (initialisation code and data)
+//
+// Type, order, flags, home and reference count are one word, `state`. Whoever frees a block exchanges the state
+// of an owned block without further references for that of a block in a hart's list, in one atomic step that
+// is the whole check of a free: a second free, another order, the middle of a block, a block that is somebody
+// else's and a reference that is still held all have another state. That is why references beyond the first are
+// counted: the common state is a small constant.
+//
+// Behind the head of a free block with PAGE_FLAG_BLANK the struct pages have not been written since start-up;
+// they are cleared when the block is taken, so that start-up need not touch the memmap of free memory.
 //
 // Links are 32-bit page frame numbers; 0 ends a list, since page frame 0 is never RAM that we manage.
 // User memory will use owner for the mapping, map for the index, and next/prev for the LRU.
 //
-// Locking: the owner of a block guards its head's fields; a free block belongs to its zone's lock. A merge
-// looks at the type of a neighbour that may be somebody's, so types are stored and loaded atomically.
+// Locking: the owner of a block guards its head's fields; a free block belongs to its zone's lock, one in a
+// hart's list to that hart with interrupts masked. A merge looks at the type of a neighbour that may be
+// somebody's, so types are stored and loaded atomically.
 #pragma once
 
 #include <arch/layout.h>
@@ -40,7 +51,8 @@
 
 enum page_type {
     PAGE_TAIL = 0,         // inside a block, or no RAM at all
-    PAGE_FREE,             // in the buddy
+    PAGE_FREE,             // in the buddy, a whole group or more
+    PAGE_HART,             // in a list of a hart's
     PAGE_RAW,              // handed out by alloc_pages to whoever asked
     PAGE_SLAB,
     PAGE_KMALLOC,          // larger than the largest kmalloc cache
@@ -59,13 +71,28 @@ enum page_type {
 // "free", "slab", ...: for reports. Never NULL, also for a type that does not exist.
 const char *page_type_name(unsigned type);
 
+// Whether the contents can be moved elsewhere, given up on demand, or neither: what can is kept apart from what
+// cannot, in page blocks of the largest order, so that large blocks can come back.
+enum mobility {
+    MOBILITY_UNMOVABLE,
+    MOBILITY_MOVABLE,
+    MOBILITY_RECLAIMABLE,
+    MOBILITY_ATOMIC,       // the reserve for blocks that GFP_ATOMIC asks for; no request names it
+    MOBILITY_COUNT,
+};
+
 struct page {
-    uint8_t type;          // enum page_type
-    uint8_t order;         // of the block, on heads
-    uint8_t zone;          // enum zone_id, on heads
-    uint8_t flags;         // PAGE_FLAG_
-    uint32_t refcount;     // heads only; what it counts: see the table
-    uint32_t next, prev;   // page frame numbers
+    union {
+        struct {
+            uint8_t type;          // enum page_type
+            uint8_t order;         // of the block
+            uint8_t flags;         // PAGE_FLAG_
+            uint8_t home;          // zone and mobility it was taken for: page_home
+            uint32_t refcount;     // what it counts: see the table
+        };
+        uint64_t state;
+    };
+    uint32_t next, prev;           // page frame numbers
     union {
         void *owner;
         uint64_t bytes_requested;
@@ -77,7 +104,11 @@ _Static_assert(sizeof(struct page) == 32, "struct page is a power of two, so tha
 
 enum {
     PAGE_FLAG_COMPOUND = 1 << 0,    // the tails of this block name their head
+    PAGE_FLAG_BLANK = 1 << 1,       // free: the struct pages behind this one are not written yet
 };
+
+// The state of a block that nobody else refers to.
+#define PAGE_STATE(type, order, home) ((uint64_t)(type) | (uint64_t)(order) << 8 | (uint64_t)(home) << 24)
 
 #define MEMMAP ((struct page *)ARCH_MEMMAP_BASE)
 #define MAX_PFN (ARCH_PHYS_LIMIT >> PAGE_SHIFT)
@@ -112,9 +143,12 @@ static always_inline void *page_to_virt(const struct page *page) { return phys_t
 // `page`. Safe on any page: a tail that names a head which no longer covers it is returned as it is.
 struct page *page_head(struct page *page);
 
+// How many pages are free from this one on, as far as one look tells: at least 1 when it is free, 0 when it is
+// not. Without a lock a hint.
+uint64_t page_run_free(const struct page *page);
+
 // Declares who owns a block that alloc_pages gave: PAGE_SLAB, KMALLOC, VMALLOC, TABLE or STACK. The caller
-// owns the block. Before it is freed it has to be PAGE_RAW with one reference again: so a stranger cannot
-// free it.
+// owns the block. Before it is freed it has to be PAGE_RAW with refcount 0 again: so a stranger cannot free it.
 static always_inline void page_set_type(struct page *head, enum page_type type)
 {
     __atomic_store_n(&head->type, (uint8_t)type, __ATOMIC_RELAXED);
@@ -129,4 +163,10 @@ static always_inline enum page_type page_type(const struct page *page)
 static inline void page_get(struct page *head)
 {
     __atomic_fetch_add(&head->refcount, 1, __ATOMIC_RELAXED);
+}
+
+// References of a PAGE_RAW block.
+static inline uint64_t page_count(const struct page *head)
+{
+    return __atomic_load_n(&head->refcount, __ATOMIC_RELAXED) + 1UL;
 }

@@ -17,10 +17,11 @@
 // for min_free_kbytes, mm/page_alloc.c: four times the square root, because what must be kept for emergencies
 // grows with the machine, but slower. 64 MB keep 1 MB, 1 GB keeps 4 MB, 16 GB keep 16 MB.)
 //
-// The buddy allocator (Knowlton, CACM 8(10), 1965; Knuth, TAOCP 1, 2.5) keeps for each order a list of free
-// blocks. A block of order k starts at a multiple of 2^k pages; its buddy is the block whose number differs
-// in bit k. Taking a block splits the smallest that fits, freeing one merges with its buddy as long as that
-// is free too. The largest block is 4 MB whatever the page size.
+// A zone's memory is also protected from requests that could have been served higher up: for a request that may
+// start at zone i, zone j < i keeps lowmem_reserve[i] pages more, the managed pages of the zones j + 1 .. i
+// divided by 256, or by 32 where j is NORMAL (Linux's lowmem_reserve_ratio).
+//
+// The largest block is 4 MB whatever the page size.
 #pragma once
 
 #include <mm/gfp.h>
@@ -38,39 +39,55 @@ enum zone_id {
     ZONE_COUNT,
 };
 
-struct free_area {
-    uint32_t first;            // (Z) page frame number of the first free block, 0 when there is none
-    uint32_t last;             // (Z)
-    uint64_t block_count;      // (Z)
-};
-
-// (Z) zone lock, (C) constant once start-up is over
+// (Z) zone lock, (C) constant once start-up is over, (A) atomic
 struct zone {
-    struct spinlock lock;
+    struct spinlock lock;                      // the engine's
     const char *name;                          // (C)
     uint64_t start_pfn, end_pfn;               // (C) RAM lies within; equal when the zone is empty
     uint64_t present_pages;                    // (C) RAM in the zone
     uint64_t managed_pages;                    // (Z) free, or handed out and able to come back
-    uint64_t free_pages;                       // (Z) = sum over orders of block_count << order
-    uint64_t alloc_count, free_count;          // (Z) blocks handed out and come back; the difference is alive
+    uint64_t free_pages;                       // (Z) in the engine; readers without the lock see a hint
+    uint64_t reserved_pages;                   // (Z) in page blocks set aside for GFP_ATOMIC
+    uint64_t lock_count;                       // (Z) how often the engine was called
     uint64_t watermark_min;                    // (C) pages
     uint64_t watermark_low;                    // (C)
     uint64_t watermark_high;                   // (C)
-    struct free_area free_area[MAX_ORDER + 1];
+    uint64_t lowmem_reserve[ZONE_COUNT];       // (C) pages, by the highest zone of the request
 };
 
 extern struct zone zones[ZONE_COUNT];
 
-static always_inline struct zone *page_zone(const struct page *page) { return &zones[page->zone]; }
 
 // Lays the zones over memblock's RAM and marks every page of the memmap by its owner (reserved ranges), then
 // gives all free RAM to the buddies. A page that is reserved in part counts as reserved; one that is RAM in
-// part is left out; so is page frame 0. Page tables made so far become pages of granule_tables. The memmap is
-// mapped and zeroed. Called once, by the boot hart; from then on memblock only records what is RAM.
+// part is left out; so are the first 64 page frames. Page tables made so far become pages of granule_tables. The memmap is
+// mapped; it may hold anything. Called once, by the boot hart; from then on memblock only records what is RAM.
 void zones_init(void);
 
 // The zone that holds a page frame by the layout, RAM or not.
 struct zone *zone_of(pfn_t frame);
+static inline struct zone *page_zone(const struct page *page) { return zone_of(page_to_pfn(page)); }
+
+// What a block says of where it was taken: 0 for unmovable memory of the zone where GFP_KERNEL starts, so that the
+// state of the commonest blocks is a small constant. Names a set of lists that every hart has.
+extern unsigned zone_of_kernel;                // (C) enum zone_id
+static always_inline unsigned page_home(const struct zone *zone, enum mobility mobility)
+{
+    return (((unsigned)(zone - zones) ^ zone_of_kernel) * MOBILITY_COUNT) | mobility;
+}
+static always_inline struct zone *home_zone(unsigned home)
+{
+    return &zones[(home / MOBILITY_COUNT) ^ zone_of_kernel];
+}
+
+// Writes what start-up left unwritten of the memmap (PAGE_FLAG_BLANK): returns the struct pages written. May take
+// long; interrupts stay enabled but for a block at a time.
+uint64_t zones_settle(void);
+
+// Gives RAM that no allocator manages yet to its zones: [start, end) page frames, any alignment, RAM
+// throughout. Blocks that the memmap shows there (reserved memory) are cut at both ends and forgotten within.
+// Any context.
+void zones_add_range(pfn_t start, pfn_t end);
 
 // Walks the whole pages of RAM: start with *cursor = 0; false when there are no more ranges.
 bool zones_next_ram(uint64_t *cursor, pfn_t *start, pfn_t *end);

@@ -10,7 +10,7 @@
 #include <arch/time.h>
 #include <base/assert.h>
 #include <base/string.h>
-#include <mm/page.h>
+#include <mm/page_group.h>
 
 #define RAM_RANGES 8
 
@@ -27,6 +27,7 @@ void fake_arch_init(unsigned hart_count)
     // Holes read as zeros here too, though each touched page of them costs one: the kernel shares a single
     // granule.
     linux_reserve(ARCH_MEMMAP_BASE, MAX_PFN * sizeof(struct page), true);
+    linux_reserve(PAGE_GROUPS_BASE, MAX_PFN / GROUP_PAGES * sizeof(struct page_group), true);
     fake_tlb_init();
     fake_harts_init(hart_count);
 }

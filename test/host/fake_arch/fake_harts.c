@@ -9,8 +9,12 @@
 #include <port/irq.h>
 #include <pthread.h>
 #include <arch/per_hart.h>
+#include <mm/page_lists.h>
 
 _Thread_local bool fake_irqs_enabled = true;
+_Thread_local uint32_t *fake_mailbox;
+
+static uint32_t mailbox[MAX_HARTS];        // (A)
 
 // Any thread-local variable serves as the block's start: the others lie at the same distance from it in every
 // thread.
@@ -31,6 +35,8 @@ static void hart_enter(unsigned index)
 {
     fake_sched_enter_hart(index);
     block[index] = &block_start;
+    fake_mailbox = &mailbox[index];
+    page_lists_init_hart();
 }
 
 // Waits for the others: a hart that is late would otherwise find the work done.
@@ -53,8 +59,14 @@ static void *hart_main(void *index)
     started++;
     pthread_cond_broadcast(&changed);
     for (;;) {
-        while (round_number == seen)
+        while (round_number == seen && __atomic_load_n(fake_mailbox, __ATOMIC_RELAXED) == 0)
             pthread_cond_wait(&changed, &lock);
+        if (__atomic_load_n(fake_mailbox, __ATOMIC_RELAXED) != 0) {
+            pthread_mutex_unlock(&lock);
+            fake_take_interrupts();
+            pthread_mutex_lock(&lock);
+            continue;
+        }
         seen = round_number;
         if (arch_hart_index() >= wanted)
             continue;
@@ -101,6 +113,25 @@ void fake_harts_run(unsigned count, void (*fn)(unsigned index, void *argument), 
     pthread_mutex_lock(&lock);
     while (running > 0)
         pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+}
+
+// As an interrupt: masked meanwhile.
+void fake_take_interrupts(void)
+{
+    uint32_t reasons = __atomic_exchange_n(fake_mailbox, 0, __ATOMIC_ACQ_REL);
+
+    fake_irqs_enabled = false;
+    if (reasons & IPI_DRAIN)
+        page_lists_interrupt();
+    fake_irqs_enabled = true;
+}
+
+void arch_ipi_send(unsigned index, unsigned reasons)
+{
+    __atomic_fetch_or(&mailbox[index], reasons, __ATOMIC_ACQ_REL);
+    pthread_mutex_lock(&lock);
+    pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
 }
 

@@ -1,0 +1,29 @@
+// Groups of 64 pages: the free blocks smaller than a group, as one word of bits.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// The array of groups follows the memmap window at a constant address, indexed by page frame number / 64, and
+// is backed where there is RAM. Group 0 stands for "none" in links, so its frames are nobody's.
+#pragma once
+
+#include <mm/page.h>
+
+#define GROUP_ORDER 6
+#define GROUP_PAGES (1UL << GROUP_ORDER)
+
+// (Z) the lock of the zone that the group lies in
+struct page_group {
+    uint64_t free;                     // (Z) bit n: page n is free, in a block smaller than the group
+    uint32_t next : 24, rank : 8;      // (Z) rank: 0 when no bit is set, else 1 + the largest order of a free block
+    uint32_t prev : 24, mobility : 8;  // (Z) of the page block: the same in all its groups
+};
+
+_Static_assert(sizeof(struct page_group) == 16, "an index is a shift");
+_Static_assert(MAX_PFN / GROUP_PAGES <= 1UL << 24, "a group's number fits its links");
+
+#define PAGE_GROUPS_BASE (ARCH_MEMMAP_BASE + MAX_PFN * sizeof(struct page))
+#define PAGE_GROUPS ((struct page_group *)PAGE_GROUPS_BASE)
+
+static always_inline struct page_group *pfn_to_group(pfn_t frame)
+{
+    return PAGE_GROUPS + frame.value / GROUP_PAGES;
+}

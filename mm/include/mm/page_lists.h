@@ -1,0 +1,77 @@
+// Per-hart lists of free blocks: what makes an allocation cost a few instructions and no lock.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Theory
+//
+// Every hart keeps, for each home (zone and mobility, <mm/zone.h>) and each of the orders 0 to 3, a stack of
+// pointers to free blocks:
+//
+//     bottom[0] = NULL | block | block | ... | top: block | free slots ... | limit
+//
+// The NULL at the bottom is what a pop finds in an empty stack, so a pop needs no count; a push compares with
+// the limit. Both run with interrupts masked and touch nothing that another hart writes. An empty stack is
+// refilled, a full one relieved, by a batch of blocks under the zone's lock: the batch doubles while a hart
+// keeps going in one direction and falls back to the least when it turns, between 1/32 and 1/4 of the stack
+// (Bonwick and Adams, USENIX 2001, size magazines by contention; here the direction is the signal).
+//
+// A list holds at most 1 MB, and less on small machines: all lists of all harts together at most 1/8 of a
+// zone. Lists of other homes than the kernel's hold a quarter. When a list may hold nothing (pcp=off, failure
+// injection, and while memory is short) its limit is its bottom: each push and pop then fails, and the slow
+// path goes to the engine. So none of these costs the fast path an instruction.
+//
+// Blocks in a list are of type PAGE_HART and count in nobody's free_pages. Only the hart itself touches its
+// lists: others ask it to by an interrupt (IPI_DRAIN).
+#pragma once
+
+#include <mm/zone.h>
+
+#define PAGE_LIST_ORDERS 4
+#define PAGE_LIST_BYTES MB(1)
+#define PAGE_LIST_HOMES (ZONE_COUNT * MOBILITY_COUNT)
+
+// (H) touched by its hart alone, with interrupts masked
+struct page_list {
+    struct page **top;             // (H) the last block pushed, or the NULL at the bottom
+    struct page **limit;           // (H) no push when top is here
+    struct page **bottom;          // (C)
+    uint16_t batch;                // (H) blocks of the next refill or relief
+    uint16_t batch_least;          // (C)
+    uint16_t batch_most;           // (C)
+    uint16_t is_refilling;         // (H) the last batch went into the list
+};
+
+static always_inline struct page_list *page_list_of(unsigned home, unsigned order)
+{
+    return (struct page_list *)hart_local_read(page_lists) + home * PAGE_LIST_ORDERS + order;
+}
+
+// Gives this hart its lists: the first thing it does. Before that it may not allocate.
+void page_lists_init_hart(void);
+
+// After zones_init: how much the lists may hold on this machine. `enabled` false: nothing, for ever (pcp=off).
+void page_lists_init(bool enabled);
+
+// Gives all blocks of this hart's lists back. Any context.
+void page_lists_drain(void);
+
+// Of every hart, and waits until they have done it. The caller may sleep. Blocks freed meanwhile may be in lists
+// again.
+void page_lists_drain_all(void);
+
+// Asks the other harts to, and does not wait. Any context.
+void page_lists_request_drain(void);
+
+// For the interrupt of IPI_DRAIN: does what was asked of this hart.
+void page_lists_interrupt(void);
+
+// While blocked, nobody's list holds anything; blocks nest. The caller may sleep; the harts' lists are empty when it
+// returns.
+void page_lists_block(void);
+void page_lists_unblock(void);
+
+// Pages in all harts' lists of a zone; exact while nobody allocates.
+uint64_t page_lists_pages(const struct zone *zone);
+
+// Blocks that a refill may take now and where they go, or the list's relief: for page_alloc.c, with interrupts masked.
+unsigned page_list_refill_count(struct page_list *list);
+unsigned page_list_relief_count(struct page_list *list);

@@ -1,0 +1,202 @@
+// The harts' lists of free blocks: their memory, their limits, and how they are emptied from elsewhere.
+// SPDX-License-Identifier: BSD-2-Clause
+#include <mm/page_lists.h>
+
+#include <arch/smp.h>
+#include <mm/page_engine.h>
+#include <sync/preempt.h>
+
+// Room for the lists: one slot more in each for the NULL at the bottom. Homes of MOBILITY_ATOMIC have none.
+#define AT_LEAST_ONE(count) ((count) > 1 ? (count) : 1)
+#define SLOTS_OF(order) AT_LEAST_ONE(PAGE_LIST_BYTES >> PAGE_SHIFT >> (order))
+#define SMALL_SLOTS_OF(order) AT_LEAST_ONE(SLOTS_OF(order) / 4)
+#define SMALL_HOMES (ZONE_COUNT * (MOBILITY_COUNT - 1) - 1)
+#define ALL_SLOTS (SLOTS_OF(0) + SLOTS_OF(1) + SLOTS_OF(2) + SLOTS_OF(3) + 4 + \
+                   SMALL_HOMES * (SMALL_SLOTS_OF(0) + SMALL_SLOTS_OF(1) + SMALL_SLOTS_OF(2) + SMALL_SLOTS_OF(3) + 4))
+
+// No more than this part of a zone in all lists of all harts.
+#define ZONE_SHARE 8
+
+_Static_assert(PAGE_LIST_ORDERS == 4, "the slots are summed order by order");
+
+struct page_lists {
+    struct page_list list[PAGE_LIST_HOMES * PAGE_LIST_ORDERS];
+    struct page *slots[ALL_SLOTS];
+};
+
+static PER_HART struct page_lists page_lists;
+
+static bool is_enabled;                        // (C)
+static unsigned block_count;                   // (A)
+static uint64_t drains_asked[MAX_HARTS];       // (A)
+static uint64_t drains_done[MAX_HARTS];        // (A)
+
+static bool may_hold(void)
+{
+    return __atomic_load_n(&is_enabled, __ATOMIC_RELAXED) && __atomic_load_n(&block_count, __ATOMIC_RELAXED) == 0;
+}
+
+static unsigned order_of(unsigned index) { return index % PAGE_LIST_ORDERS; }
+static unsigned home_of(unsigned index) { return index / PAGE_LIST_ORDERS; }
+
+// Blocks that the list may hold on this machine.
+static uint64_t capacity_of(unsigned index)
+{
+    unsigned home = home_of(index), order = order_of(index);
+    uint64_t share = home_zone(home)->managed_pages / ZONE_SHARE / MAX_HARTS / PAGE_LIST_ORDERS >> order;
+
+    if (home % MOBILITY_COUNT == MOBILITY_ATOMIC)
+        return 0;
+    return min_of(home == 0 ? SLOTS_OF(order) : SMALL_SLOTS_OF(order), share);
+}
+
+static void set_limit(struct page_list *list, unsigned index)
+{
+    uint64_t capacity = may_hold() ? capacity_of(index) : 0;
+
+    list->limit = list->bottom + capacity;
+    list->batch_most = (uint16_t)min_of(max_of(capacity / 4, 1UL), (uint64_t)PAGE_BATCH_MAX);
+    list->batch_least = (uint16_t)max_of(capacity / 32, 1UL);
+    list->batch = list->batch_least;
+}
+
+void page_lists_init_hart(void)
+{
+    struct page_lists *lists = &arch_this_hart(page_lists);
+    struct page **slot = lists->slots;
+
+    for (unsigned index = 0; index < array_count(lists->list); index++) {
+        unsigned home = home_of(index), order = order_of(index);
+        struct page_list *list = &lists->list[index];
+
+        list->top = list->bottom = slot;
+        if (home % MOBILITY_COUNT != MOBILITY_ATOMIC)
+            slot += 1 + (home == 0 ? SLOTS_OF(order) : SMALL_SLOTS_OF(order));
+        set_limit(list, index);
+    }
+    ASSERT(slot <= lists->slots + ALL_SLOTS);
+    hart_local_write(page_lists, (void *)lists->list);
+}
+
+void page_lists_init(bool enabled)
+{
+    is_enabled = enabled;
+    page_lists_drain();
+}
+
+// Doubles while the direction stays, and starts again from the least when it turns.
+static unsigned next_batch(struct page_list *list, bool is_refilling)
+{
+    list->batch = list->is_refilling == is_refilling ? (uint16_t)min_of(2U * list->batch, (unsigned)list->batch_most)
+                                                     : list->batch_least;
+    list->is_refilling = is_refilling;
+    return list->batch;
+}
+
+unsigned page_list_refill_count(struct page_list *list)
+{
+    return (unsigned)min_of((uint64_t)next_batch(list, true), (uint64_t)(list->limit - list->top));
+}
+
+unsigned page_list_relief_count(struct page_list *list)
+{
+    return (unsigned)min_of((uint64_t)next_batch(list, false), (uint64_t)(list->top - list->bottom));
+}
+
+// Empties one list, a batch at a time with interrupts masked.
+static void drain_list(struct page_list *list, unsigned index)
+{
+    bool is_empty;
+
+    do {
+        irqflags_t flags = arch_irq_save();
+        unsigned count = (unsigned)min_of((uint64_t)(list->top - list->bottom), (uint64_t)PAGE_BATCH_MAX);
+        struct page **blocks = list->top + 1 - count;
+
+        if (count > 0)
+            page_engine->give(home_zone(home_of(index)), order_of(index), count, blocks);
+        list->top -= count;
+        is_empty = list->top == list->bottom;
+        set_limit(list, index);
+        arch_irq_restore(flags);
+    } while (!is_empty);
+}
+
+void page_lists_drain(void)
+{
+    preempt_disable();
+    struct page_list *list = hart_local_read(page_lists);
+    for (unsigned index = 0; index < PAGE_LIST_HOMES * PAGE_LIST_ORDERS; index++)
+        drain_list(&list[index], index);
+    preempt_enable();
+}
+
+void page_lists_interrupt(void)
+{
+    unsigned hart = arch_hart_index();
+    uint64_t asked = __atomic_load_n(&drains_asked[hart], __ATOMIC_ACQUIRE);
+
+    if (asked == drains_done[hart])
+        return;
+    page_lists_drain();
+    __atomic_store_n(&drains_done[hart], asked, __ATOMIC_RELEASE);
+}
+
+static void ask(unsigned hart, uint64_t *ticket)
+{
+    *ticket = __atomic_add_fetch(&drains_asked[hart], 1, __ATOMIC_ACQ_REL);
+    arch_ipi_send(hart, IPI_DRAIN);
+}
+
+void page_lists_request_drain(void)
+{
+    uint64_t ticket;
+
+    preempt_disable();
+    for (unsigned hart = 0; hart < arch_hart_count(); hart++)
+        if (hart != arch_hart_index())
+            ask(hart, &ticket);
+    preempt_enable();
+}
+
+void page_lists_drain_all(void)
+{
+    uint64_t ticket[MAX_HARTS] = { 0 };
+
+    preempt_disable();
+    for (unsigned hart = 0; hart < arch_hart_count(); hart++)
+        if (hart != arch_hart_index())
+            ask(hart, &ticket[hart]);
+    page_lists_drain();
+    preempt_enable();
+    for (unsigned hart = 0; hart < MAX_HARTS; hart++)
+        for (unsigned round = 0; __atomic_load_n(&drains_done[hart], __ATOMIC_ACQUIRE) < ticket[hart]; round++)
+            arch_relax(round);
+}
+
+void page_lists_block(void)
+{
+    __atomic_fetch_add(&block_count, 1, __ATOMIC_SEQ_CST);
+    page_lists_drain_all();
+}
+
+void page_lists_unblock(void)
+{
+    __atomic_fetch_sub(&block_count, 1, __ATOMIC_SEQ_CST);
+    page_lists_drain_all();
+}
+
+uint64_t page_lists_pages(const struct zone *zone)
+{
+    uint64_t pages = 0;
+
+    for (unsigned hart = 0; hart < arch_hart_count(); hart++) {
+        const struct page_lists *lists = per_hart_of(page_lists, hart);
+        for (unsigned index = 0; index < array_count(lists->list); index++) {
+            const struct page_list *list = &lists->list[index];
+            if (home_zone(home_of(index)) == zone)
+                pages += (uint64_t)(__atomic_load_n(&list->top, __ATOMIC_RELAXED) - list->bottom) << order_of(index);
+        }
+    }
+    return pages;
+}
