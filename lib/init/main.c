@@ -264,6 +264,11 @@ static init_code void start_harts(void)
     }
 }
 
+uint64_t report_boot_instructions(void)
+{
+    return boot_instructions;
+}
+
 static void run_init(void *argument)
 {
     const struct boot_mode *mode = argument;

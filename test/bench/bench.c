@@ -9,6 +9,8 @@
 #include <debug/klog.h>
 #include <init/boot_mode.h>
 #include <init/bootargs.h>
+#include <init/report.h>
+#include <mm/memblock.h>
 #include <mm/vmalloc.h>
 
 extern const struct bench_row __bench_start[], __bench_end[];
@@ -123,6 +125,8 @@ static void report(const struct bench_row *row, struct bench *bench)
     print_sample(bench, "max", count - 1);
     if (bench->has_shared_locks)
         console_print("\"shared_locks\": %lu.%04lu, ", bench->shared_locks / 10000, bench->shared_locks % 10000);
+    if (bench->ram_mb != 0)
+        console_print("\"ram_mb\": %lu, ", bench->ram_mb);
     console_print("\"mean\": %lu.%02lu}\n", hundredths / 100, hundredths % 100);
 }
 
@@ -173,3 +177,13 @@ static void loop_row(struct bench *bench, unsigned size, unsigned variant)
     }
 }
 BENCH_ROW(loop1000, "bench.loop1000", loop_row, 1000, 0);
+
+// From the kernel's first C function until every allocator works, as it was when this kernel started.
+static void boot_row(struct bench *bench, unsigned size, unsigned variant)
+{
+    (void)size;
+    (void)variant;
+    bench->ram_mb = memblock_ram_bytes() >> 20;
+    bench_record(bench, 0, report_boot_instructions() + bench_timing_cost);
+}
+BENCH_ROW(boot, "boot.allocator", boot_row, 0, 0);

@@ -18,6 +18,7 @@ struct bench {
     bool out_of_memory;            // the row cannot be had on this machine
     bool has_shared_locks;         // the row also tells how often an operation takes a lock that all harts share:
     uint64_t shared_locks;         // in ten thousandths
+    uint64_t ram_mb;               // not 0: the row also tells how much RAM there is
 };
 
 struct bench_row {

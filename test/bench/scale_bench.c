@@ -8,8 +8,8 @@
 //   the loop around the operations     measured on one hart with interrupts masked
 //   the timer's ticks                  as many as there were, at the price of those in rounds of empty operations
 //   handing pages over                 as often as it was done, at the price of handing over what is no page
-//   turns in vain                      of a hart that has nothing to free or no room to put: as many as there were, at the
-//                                      price of such turns on one hart
+//   turns in vain                      of a hart that has nothing to free or no room to put: as many as there were, at
+//                                      the price of such turns on one hart
 //
 // Ticks come at uneven times (slice_us=, jitter_us=; 20 and 20 where none are given), and with them harts take turns in
 // the middle of everything: without them each would run for 100 million instructions, and no two would ever meet.
