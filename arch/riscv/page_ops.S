@@ -10,7 +10,7 @@
     .cfi_sections .debug_frame
     .text
 
-// void arch_clear_granules(void *start, unsigned count). Clobbers t0, a0, a1.
+// void arch_clear_granules(void *start, unsigned count). Clobbers t0, a1, a2.
     .globl arch_clear_granules
     .type arch_clear_granules, @function
 arch_clear_granules:
@@ -20,26 +20,26 @@ arch_clear_granules:
     .cfi_endproc
     .size arch_clear_granules, . - arch_clear_granules
 
-// void arch_clear_page(void *page). Clobbers t0, a0, a1.
+// void *arch_clear_page(void *page). Clobbers t0, a1, a2; a0 stays what it was.
     .globl arch_clear_page
     .type arch_clear_page, @function
 arch_clear_page:
     .cfi_startproc
     li      a1, 1 << CONFIG_PAGE_SHIFT
 clear_bytes:
-    // a0 points at the middle of a granule, so that an offset of 12 bits reaches all of it.
+    // a2 points at the middle of a granule, so that an offset of 12 bits reaches all of it.
     li      t0, GRANULE_BYTES
-    addi    a0, a0, GRANULE_BYTES / 4
-    addi    a0, a0, GRANULE_BYTES / 4
-    add     a1, a1, a0
+    addi    a2, a0, GRANULE_BYTES / 4
+    addi    a2, a2, GRANULE_BYTES / 4
+    add     a1, a1, a2
 1:
     .set    offset, -GRANULE_BYTES / 2
     .rept   GRANULE_BYTES / 8
-    sd      zero, offset(a0)
+    sd      zero, offset(a2)
     .set    offset, offset + 8
     .endr
-    add     a0, a0, t0
-    bne     a0, a1, 1b
+    add     a2, a2, t0
+    bne     a2, a1, 1b
     ret
     .cfi_endproc
     .size arch_clear_page, . - arch_clear_page

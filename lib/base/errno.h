@@ -9,6 +9,7 @@ enum {
     ENOENT = 2,
     EIO = 5,
     E2BIG = 7,
+    EAGAIN = 11,
     ENOMEM = 12,
     EFAULT = 14,
     EBUSY = 16,

@@ -30,6 +30,7 @@
 #include <mm/kmalloc.h>
 #include <mm/kstack.h>
 #include <mm/kstack_cache.h>
+#include <mm/kswapd.h>
 #include <mm/memblock.h>
 #include <mm/page_history.h>
 #include <mm/page_lists.h>
@@ -269,6 +270,15 @@ uint64_t report_boot_instructions(void)
     return boot_instructions;
 }
 
+static void start_kswapd(void)
+{
+    struct thread *thread = thread_create("kswapd", kswapd_main, NULL);
+
+    if (!thread)
+        panic("no memory for kswapd");
+    thread_detach(thread);
+}
+
 static void run_init(void *argument)
 {
     const struct boot_mode *mode = argument;
@@ -277,6 +287,7 @@ static void run_init(void *argument)
     sched_start();
     bottom_half_init();
     workqueue_init();
+    start_kswapd();
     watchdog_init(bootarg_u64("watchdog"));
     uint64_t init_bytes = kernel_map_free_init(image_describe());
     zones_settle();

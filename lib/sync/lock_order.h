@@ -30,6 +30,7 @@
     CLASS(GRANULE_POOL, IRQ)            /* mm/phys/granule.c; leaf: pages are taken before it */ \
     CLASS(ZONE, IRQ)                    /* mm/phys/buddy.c; leaf */ \
     CLASS(SHRINKERS, IRQ)               /* mm/phys/shrinker.c; leaf; readers need none */ \
+    CLASS(PRESSURE, IRQ)                /* mm/phys/pressure.c; wake: RUN_QUEUE */ \
     CLASS(WORK_QUEUE, IRQ)              /* lib/task/workqueue.c; queue_work: RUN_QUEUE */ \
     CLASS(WAIT, IRQ)                    /* lib/sync: of wait queues, mutexes, semaphores; wake: RUN_QUEUE */ \
     CLASS(RUN_QUEUE, IRQ)               /* lib/task/run_queue.h; one hart's at a time; slice: TIMER_QUEUE */ \

@@ -7,7 +7,7 @@
 
 // Free groups and blocks of one zone, as a walk over the memmap found them.
 struct census {
-    uint64_t groups[MOBILITY_COUNT][GROUP_ORDER];
+    uint64_t groups[MOBILITY_COUNT][GROUP_UNRANKED];
     uint64_t blocks[MOBILITY_COUNT][LARGE_ORDERS];
     uint64_t reserved;
 };
@@ -26,10 +26,8 @@ static void check_group(struct check *check, uint64_t frame, struct census *cens
     const struct page_group *group = pfn_to_group(pfn(frame));
     const struct page_group *first = pfn_to_group(pfn(align_down(frame, PAGE_BLOCK_PAGES)));
 
-    if (group->rank != rank_of(group->free))
+    if (group->rank == GROUP_UNRANKED ? group->free == 0 || ~group->free == 0 : group->rank != rank_of(group->free))
         check_defect(check, "group of frame %#lx: rank %u with mask %#lx", frame, group->rank, group->free);
-    else if (group->rank > GROUP_ORDER)
-        check_defect(check, "group of frame %#lx: all free, but no block", frame);
     else if (group->mobility >= MOBILITY_COUNT || group->mobility != first->mobility)
         check_defect(check, "group of frame %#lx: mobility %u, and %u at the start of its page block", frame,
                      group->mobility, first->mobility);
@@ -97,6 +95,10 @@ static void check_block_list(struct check *check, const struct zone *zone, unsig
                          zone->name, order, mobility, length, frame, previous);
             return;
         }
+        const struct page *other = pfn_to_page(pfn(frame ^ (1UL << order)));
+        if (order < MAX_ORDER && other->type == PAGE_FREE && other->order == order &&
+            buddy_of(zone)->unmerged != frame && buddy_of(zone)->unmerged != (frame ^ (1UL << order)))
+            check_defect(check, "frame %#lx: a block of order %u and its buddy are both free", frame, order);
         previous = frame;
         frame = head->next;
     }
@@ -113,7 +115,7 @@ unsigned check_buddy(void)
     take_census(&check, census);
     for (unsigned id = 0; id < ZONE_COUNT; id++) {
         for (unsigned mobility = 0; mobility < MOBILITY_COUNT; mobility++) {
-            for (unsigned rank = 1; rank <= GROUP_ORDER; rank++)
+            for (unsigned rank = 1; rank <= GROUP_UNRANKED; rank++)
                 check_group_list(&check, &zones[id], mobility, rank, census[id].groups[mobility][rank - 1]);
             for (unsigned order = GROUP_ORDER; order <= MAX_ORDER; order++)
                 check_block_list(&check, &zones[id], mobility, order, census[id].blocks[mobility][order - GROUP_ORDER]);

@@ -18,7 +18,7 @@ static void compare(struct check *check, enum page_type type, const struct ledge
                      page_type_name(type), counted);
 }
 
-static void add_slab_pages(struct kmem_cache *cache, void *sum)
+static void add_cache(struct kmem_cache *cache, void *sum)
 {
     *(uint64_t *)sum += cache->slab_count << cache->slab_order;
 }
@@ -27,7 +27,7 @@ unsigned check_ledger(void)
 {
     struct check check = { .name = "ledger" };
     struct ledger ledger = ledger_take();
-    uint64_t sum = 0, slab_pages = 0;
+    uint64_t sum = 0, in_caches = 0;
 
     for (unsigned type = 0; type < PAGE_TYPE_COUNT; type++)
         sum += ledger.pages[type];
@@ -35,9 +35,10 @@ unsigned check_ledger(void)
         check_defect(&check, "%lu pages of RAM: %lu are owned and %lu are nobody's", ledger.total, sum,
                      ledger.orphans);
 
-    kmem_cache_for_each(add_slab_pages, &slab_pages);
+    kmem_cache_for_each(add_cache, &in_caches);
     compare(&check, PAGE_FREE, &ledger, zones_free_pages());
-    compare(&check, PAGE_SLAB, &ledger, slab_pages);
+    compare(&check, PAGE_SLAB, &ledger, in_caches);
+    compare(&check, PAGE_SLAB, &ledger, slab_pages());
     compare(&check, PAGE_KMALLOC, &ledger, kmalloc_large_stats().pages);
     compare(&check, PAGE_VMALLOC, &ledger, vmalloc_stats().pages);
     compare(&check, PAGE_TABLE, &ledger, granule_tables.page_count);

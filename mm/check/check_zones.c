@@ -44,13 +44,10 @@ static void check_masks(struct check *check, const struct page *head)
 static void check_free_head(struct check *check, const struct page *head)
 {
     uint64_t frame = page_to_pfn(head).value;
-    const struct page *buddy = pfn_to_page(pfn(frame ^ (1UL << head->order)));
 
     if (head->order < GROUP_ORDER || head->refcount != 0 || (head->flags & ~PAGE_FLAG_BLANK) != 0)
         check_defect(check, "frame %#lx: free, but of order %u, with count %u and flags %#x", frame, head->order,
                      head->refcount, head->flags);
-    if (head->order < MAX_ORDER && buddy->type == PAGE_FREE && buddy->order == head->order)
-        check_defect(check, "frame %#lx: a block of order %u and its buddy are both free", frame, head->order);
 }
 
 // A page that is free by its group's mask.

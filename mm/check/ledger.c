@@ -32,15 +32,21 @@ struct ledger ledger_take(void)
     return ledger;
 }
 
+static uint64_t free_pages(const struct ledger *ledger)
+{
+    return ledger->pages[PAGE_FREE] + ledger->pages[PAGE_HART];
+}
+
 bool ledger_equal(const struct ledger *a, const struct ledger *b)
 {
     uint64_t tables = b->pages[PAGE_TABLE] - a->pages[PAGE_TABLE];
     uint64_t slabs = b->pages[PAGE_SLAB] - a->pages[PAGE_SLAB];
 
     for (unsigned type = 0; type < PAGE_TYPE_COUNT; type++)
-        if (type != PAGE_TABLE && type != PAGE_SLAB && type != PAGE_FREE && a->pages[type] != b->pages[type])
+        if (type != PAGE_TABLE && type != PAGE_SLAB && type != PAGE_FREE && type != PAGE_HART &&
+            a->pages[type] != b->pages[type])
             return false;
     return b->pages[PAGE_TABLE] >= a->pages[PAGE_TABLE] &&
-           a->pages[PAGE_FREE] - tables - slabs == b->pages[PAGE_FREE] && a->total == b->total &&
+           free_pages(a) - tables - slabs == free_pages(b) && a->total == b->total &&
            a->orphans == b->orphans;
 }

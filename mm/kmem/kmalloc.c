@@ -9,6 +9,7 @@
 #include <debug/klog.h>
 #include <mm/kmalloc.h>
 #include <mm/page_alloc.h>
+#include <mm/page_holder.h>
 #include <mm/zone.h>
 
 #define LARGEST_BLOCK_BYTES (PAGE_SIZE << MAX_ORDER)
@@ -190,8 +191,11 @@ struct kmalloc_large_stats kmalloc_large_stats(void)
     };
 }
 
+static uint64_t large_pages(void) { return __atomic_load_n(&large.pages, __ATOMIC_RELAXED); }
+
 void kmalloc_init(void)
 {
+    static struct page_holder holder = { .name = "large kmalloc", .pages = large_pages };
     static const char *const prefix[2] = { "", "dma-" };
     static const unsigned flags[2] = { SLAB_KMALLOC | SLAB_PANIC, SLAB_KMALLOC | SLAB_PANIC | SLAB_DMA };
 
@@ -207,4 +211,5 @@ void kmalloc_init(void)
         fine_class[i] = (uint8_t)kmalloc_class((i + 1) * FINE_STEP);
     for (unsigned i = 0; i < array_count(coarse_class); i++)
         coarse_class[i] = (uint8_t)kmalloc_class((i + 1) * COARSE_STEP);
+    page_holder_register(&holder);
 }

@@ -18,6 +18,8 @@
 #include <base/string.h>
 #include <debug/klog.h>
 #include <mm/page_alloc.h>
+#include <mm/page_holder.h>
+#include <mm/shrinker.h>
 #include <mm/zone.h>
 #include <sync/preempt.h>
 #include <sync/sched.h>
@@ -303,6 +305,18 @@ uint64_t kmem_cache_shrink(struct kmem_cache *cache)
     return destroy_leaving(leaving);
 }
 
+uint64_t kmem_cache_empty_pages(void)
+{
+    struct kmem_cache *cache;
+    uint64_t pages = 0;
+
+    spin_lock(&cache_list_lock);
+    list_for_each(cache, &all_caches, all)
+        pages += __atomic_load_n(&cache->empty_count, __ATOMIC_RELAXED) << cache->slab_order;
+    spin_unlock(&cache_list_lock);
+    return pages;
+}
+
 uint64_t kmem_cache_reap(uint64_t pages_wanted)
 {
     struct page *leaving = NULL;
@@ -461,9 +475,11 @@ void kmem_cache_for_each(void (*visit)(struct kmem_cache *cache, void *context),
 
 void slab_init(void)
 {
-    static struct shrinker shrinker = { .name = "slab", .shrink = kmem_cache_reap };
+    static struct shrinker shrinker = { .name = "slab", .count = kmem_cache_empty_pages, .scan = kmem_cache_reap };
+    static struct page_holder holder = { .name = "slab", .pages = slab_pages };
 
     BUG_ON(!set_up(&cache_cache, "kmem_cache", sizeof(struct kmem_cache), 0, SLAB_HWCACHE_ALIGN, NULL, NULL));
     BUG_ON(!add_to_list(&cache_cache));
     shrinker_register(&shrinker);
+    page_holder_register(&holder);
 }

@@ -103,6 +103,8 @@ static void mark_all_free(const struct kmem_cache *cache, struct page *slab)
     slab->map = low_bits((objects - 1) / (1U << cache->map_shift) + 1);
 }
 
+static uint64_t slab_page_count;        // (A) of all slabs
+
 struct page *kmem_getpages(struct kmem_cache *cache, gfp_t gfp)
 {
     gfp &= ~(__GFP_ZERO | __GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM | __GFP_MOVABLE);
@@ -117,6 +119,7 @@ struct page *kmem_getpages(struct kmem_cache *cache, gfp_t gfp)
     slab->owner = cache;
     mark_all_free(cache, slab);
     page_set_type(slab, PAGE_SLAB);
+    __atomic_fetch_add(&slab_page_count, 1UL << cache->slab_order, __ATOMIC_RELAXED);
     return slab;
 }
 
@@ -124,8 +127,14 @@ void kmem_freepages(struct kmem_cache *cache, struct page *slab)
 {
     slab->owner = NULL;
     slab->refcount = 0;
+    __atomic_fetch_sub(&slab_page_count, 1UL << cache->slab_order, __ATOMIC_RELAXED);
     page_set_type(slab, PAGE_RAW);
     __free_pages(slab, cache->slab_order);
+}
+
+uint64_t slab_pages(void)
+{
+    return __atomic_load_n(&slab_page_count, __ATOMIC_RELAXED);
 }
 
 struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)

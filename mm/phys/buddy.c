@@ -6,9 +6,14 @@
 
 #include <arch/page_ops.h>
 #include <base/bits.h>
+#include <base/errno.h>
 #include <base/string.h>
+#include <mm/pressure.h>
 
-struct buddy buddies[ZONE_COUNT];
+// Groups that a request gives their rank, with interrupts masked.
+#define RANKED_AT_ONCE 32
+
+static struct buddy buddies[ZONE_COUNT];
 
 static uint64_t group_number(const struct page_group *group) { return (uint64_t)(group - PAGE_GROUPS); }
 
@@ -16,8 +21,6 @@ static struct page *group_first_page(const struct page_group *group)
 {
     return MEMMAP + group_number(group) * GROUP_PAGES;
 }
-
-static struct page_group *page_to_group(const struct page *page) { return pfn_to_group(page_to_pfn(page)); }
 
 void buddy_group_set_rank(struct buddy *buddy, struct page_group *group, unsigned rank)
 {
@@ -44,31 +47,8 @@ void buddy_group_set_rank(struct buddy *buddy, struct page_group *group, unsigne
     }
 }
 
-void buddy_block_push(struct buddy *buddy, struct page *head, unsigned order, unsigned flags)
-{
-    uint32_t *first = &buddy->blocks[page_to_group(head)->mobility][order - GROUP_ORDER];
-    uint32_t frame = (uint32_t)page_to_pfn(head).value;
-
-    head->state = PAGE_STATE(PAGE_FREE, order, 0) | (uint64_t)flags << 16;
-    head->prev = 0;
-    head->next = *first;
-    if (*first != 0)
-        pfn_to_page(pfn(*first))->prev = frame;
-    *first = frame;
-}
-
-void buddy_block_unlink(struct buddy *buddy, struct page *head)
-{
-    if (head->prev != 0)
-        pfn_to_page(pfn(head->prev))->next = head->next;
-    else
-        buddy->blocks[page_to_group(head)->mobility][head->order - GROUP_ORDER] = head->next;
-    if (head->next != 0)
-        pfn_to_page(pfn(head->next))->prev = head->prev;
-}
-
 // The struct pages behind the head of a blank block.
-static void write_blank(struct page *head, unsigned order)
+static cold void write_blank(struct page *head, unsigned order)
 {
     struct page first = *head;
     uint64_t bytes = sizeof(struct page) << order;
@@ -81,13 +61,52 @@ static void write_blank(struct page *head, unsigned order)
     head->flags &= (uint8_t)~PAGE_FLAG_BLANK;
 }
 
-// A block of GROUP_ORDER or above off the lists, not blank, of any head state. The caller has seen that there is one.
-static struct page *take_large(struct buddy *buddy, unsigned order, enum mobility mobility)
+// Merges the block that came last with its buddies. Across the end of RAM or of the zone there is no buddy: largest blocks
+// do not cross either.
+void buddy_merge_last(struct buddy *buddy)
+{
+    if (buddy->unmerged == 0)
+        return;
+    struct page *head = pfn_to_page(pfn(buddy->unmerged));
+    unsigned order = head->order, blank = 0;
+
+    buddy->unmerged = 0;
+    buddy_block_unlink(buddy, head);
+    // A struct page's address is the page's number too: one bit of it tells the buddies apart.
+    for (uintptr_t bit = sizeof(struct page) << order; order < MAX_ORDER; order++, bit *= 2) {
+        struct page *other = (struct page *)((uintptr_t)head ^ bit);
+
+        if (page_type(other) != PAGE_FREE || other->order != order)
+            break;
+        buddy_block_unlink(buddy, other);
+        blank |= other->flags & PAGE_FLAG_BLANK;
+        ((struct page *)((uintptr_t)head | bit))->state = PAGE_STATE(PAGE_TAIL, 0, 0);
+        head = (struct page *)((uintptr_t)head & ~bit);
+    }
+    buddy_block_push(buddy, head, order, blank);
+}
+
+// A block of GROUP_ORDER or above comes back. It may be wanted at once, so it is merged when the next one comes, or when
+// another order is asked for.
+static always_inline void give_large(struct buddy *buddy, struct page *head, unsigned order)
+{
+    if (buddy->unmerged != 0)
+        buddy_merge_last(buddy);
+    buddy_block_push(buddy, head, order, 0);
+    buddy->unmerged = (uint32_t)page_to_pfn(head).value;
+}
+
+// A block of GROUP_ORDER or above off the lists, not blank, of any head state; NULL when there is none.
+static always_inline struct page *take_large(struct buddy *buddy, unsigned order, enum mobility mobility)
 {
     unsigned from = order;
 
+    if (buddy->unmerged != 0 && buddy->unmerged != buddy->blocks[mobility][order - GROUP_ORDER])
+        buddy_merge_last(buddy);
+    buddy->unmerged = 0;
     while (buddy->blocks[mobility][from - GROUP_ORDER] == 0)
-        from++;
+        if (++from > MAX_ORDER)
+            return NULL;
     struct page *head = pfn_to_page(pfn(buddy->blocks[mobility][from - GROUP_ORDER]));
     buddy_block_unlink(buddy, head);
     unsigned blank = head->flags & PAGE_FLAG_BLANK;
@@ -101,141 +120,185 @@ static struct page *take_large(struct buddy *buddy, unsigned order, enum mobilit
     return head;
 }
 
-// Merges a block of GROUP_ORDER or above with its buddies, and puts it on its list. Across the end of RAM or of the
-// zone there is no buddy: largest blocks do not cross either.
-static void give_large(struct buddy *buddy, struct page *head, unsigned order)
+// 1 + the largest order of a free block, at most GROUP_ORDER: a group that is free all over is a block, and has no mask.
+static unsigned rank_of(uint64_t free)
 {
-    unsigned blank = 0;
+    unsigned rank = 0;
 
-    for (; order < MAX_ORDER; order++) {
-        struct page *other = pfn_to_page(pfn(page_to_pfn(head).value ^ (1UL << order)));
+    for (; free != 0 && rank < GROUP_ORDER; rank++)
+        free = group_pairs(free, rank);
+    return rank;
+}
 
-        if (page_type(other) != PAGE_FREE || other->order != order)
-            break;
-        buddy_block_unlink(buddy, other);
-        blank |= other->flags & PAGE_FLAG_BLANK;
-        struct page *upper = other > head ? other : head;
-        head = other > head ? head : other;
-        upper->state = PAGE_STATE(PAGE_TAIL, 0, 0);
+// Single pages of a group that was a block, from its start.
+static unsigned take_from_whole(struct buddy *buddy, struct page *first, unsigned count, uint64_t state,
+                                struct page **blocks)
+{
+    struct page_group *group = page_to_group(first);
+    struct page *end = first + min_of(count, (unsigned)GROUP_PAGES);
+
+    if (count < GROUP_PAGES) {
+        group->free = ~0UL << count;
+        buddy_group_set_rank(buddy, group, GROUP_UNRANKED);
     }
-    buddy_block_push(buddy, head, order, blank);
+    for (struct page *page = first; page < end; page++) {
+        page->state = state;
+        *blocks++ = page;
+    }
+    return (unsigned)(end - first);
 }
 
 // Takes blocks of a group: first those whose buddy is not free, so that larger blocks stay whole.
 static unsigned take_from_group(struct buddy *buddy, struct page_group *group, unsigned order, unsigned count,
                                 uint64_t state, struct page **blocks)
 {
-    uint64_t free = group->free, starts = group_block_starts(free, order);
-    uint64_t pairs = group_block_starts(free, order + 1), span = low_bits(1U << order);
-    uint64_t single = starts & ~(pairs | pairs << (1U << order));
-    struct page *first = group_first_page(group);
-    unsigned taken = 0;
+    uint64_t free = group->free, starts = group_block_starts(free, order), pairs = group_pairs(starts, order);
+    uint64_t single = starts & ~(pairs | pairs << (1U << order)), left;
+    struct page *first = group_first_page(group), **to = blocks, **end = blocks + count;
 
     if (single != 0)
         starts = single;
-    for (; starts != 0 && taken < count; starts &= starts - 1) {
-        unsigned bit = lowest_bit(starts);
-        struct page *head = first + bit;
-        free &= ~(span << bit);
+    left = starts;
+    do {
+        struct page *head = first + lowest_bit(left);
         head->state = state;
-        blocks[taken++] = head;
-    }
+        *to++ = head;
+        left &= left - 1;
+    } while (left != 0 && to < end);
+    // Blocks do not overlap, so the product is the sum of their spans.
+    free &= ~((starts ^ left) * low_bits(1U << order));
     group->free = free;
-
-    // What is gone can only have lowered the rank.
-    unsigned rank = group->rank;
-    while (rank > 0 && group_block_starts(free, rank - 1) == 0)
-        rank--;
-    if (rank != group->rank)
-        buddy_group_set_rank(buddy, group, rank);
-    return taken;
+    if (free == 0 || group->rank != GROUP_UNRANKED) {
+        unsigned rank = rank_of(free);
+        if (rank != group->rank)
+            buddy_group_set_rank(buddy, group, rank);
+    }
+    return (unsigned)(to - blocks);
 }
 
-// The group with the smallest block that is large enough: of a whole group when there is no smaller one. The caller has
-// seen that there is one.
-static struct page_group *find_group(struct buddy *buddy, unsigned order, enum mobility mobility)
+// Gives up to RANKED_AT_ONCE groups their rank back; true when none is without.
+static bool rank_some(struct buddy *buddy)
 {
-    for (unsigned rank = order + 1; rank <= GROUP_ORDER; rank++)
-        if (buddy->groups[mobility][rank - 1] != 0)
-            return PAGE_GROUPS + buddy->groups[mobility][rank - 1];
+    unsigned left = RANKED_AT_ONCE;
+
+    for (unsigned mobility = 0; mobility < MOBILITY_COUNT; mobility++) {
+        for (uint32_t *first = &buddy->groups[mobility][GROUP_UNRANKED - 1]; *first != 0; left--) {
+            if (left == 0)
+                return false;
+            struct page_group *group = PAGE_GROUPS + *first;
+            buddy_group_set_rank(buddy, group, rank_of(group->free));
+        }
+    }
+    return true;
+}
+
+// Blocks smaller than a group: of the group with the smallest block that is large enough, or of a whole one. Single
+// pages come from a group without a rank first.
+static unsigned take_small(struct buddy *buddy, const struct page_request *request, enum mobility mobility,
+                           unsigned count, struct page **blocks)
+{
+    uint32_t number = request->order == 0 ? buddy->groups[mobility][GROUP_UNRANKED - 1] : 0;
+
+    for (unsigned k = request->order; k < GROUP_ORDER && number == 0; k++)
+        number = buddy->groups[mobility][k];
+    if (number != 0)
+        return take_from_group(buddy, PAGE_GROUPS + number, request->order, count, request->state, blocks);
 
     struct page *head = take_large(buddy, GROUP_ORDER, mobility);
+    if (head == NULL)
+        return 0;
+    if (request->order == 0)
+        return take_from_whole(buddy, head, count, request->state, blocks);
     struct page_group *group = page_to_group(head);
     head->state = PAGE_STATE(PAGE_TAIL, 0, 0);
     group->free = ~0UL;
     buddy_group_set_rank(buddy, group, GROUP_ORDER);
-    return group;
+    return take_from_group(buddy, group, request->order, count, request->state, blocks);
 }
 
+// From the lists of one mobility: as many as one group has, or one large block; 0 when there is none.
 static unsigned take_from(struct buddy *buddy, const struct page_request *request, enum mobility mobility,
                           unsigned count, struct page **blocks)
 {
-    unsigned order = request->order;
-
-    if (order < GROUP_ORDER)
-        return take_from_group(buddy, find_group(buddy, order, mobility), order, count, request->state, blocks);
-    blocks[0] = take_large(buddy, order, mobility);
-    blocks[0]->state = request->state;
+    if (request->order < GROUP_ORDER)
+        return take_small(buddy, request, mobility, count, blocks);
+    struct page *head = take_large(buddy, request->order, mobility);
+    if (head == NULL)
+        return 0;
+    head->state = request->state;
+    blocks[0] = head;
     return 1;
 }
 
-static enum mobility choose_lists(struct zone *zone, const struct page_request *request, bool is_first)
+// When the request's own lists have nothing. Others' memory is for who needs it, not for whom it would be handy, so
+// that only the first block comes from it.
+static noinline unsigned take_from_others(struct zone *zone, const struct page_request *request,
+                                          struct page **blocks)
 {
-    const struct buddy *buddy = buddy_of(zone);
-    enum mobility mobility = (enum mobility)request->mobility;
+    enum mobility from = buddy_fall_back(zone, request->order, (enum mobility)request->mobility,
+                                         request->may_use_reserve);
 
-    if (request->may_use_reserve && request->order > 0 && buddy_has(buddy, request->order, MOBILITY_ATOMIC))
-        return MOBILITY_ATOMIC;
-    if (buddy_has(buddy, request->order, mobility))
-        return mobility;
-    // Others' memory is for who needs it, not for whom it would be handy.
-    return is_first ? buddy_fall_back(zone, request->order, mobility, request->may_use_reserve) : MOBILITY_COUNT;
+    return from == MOBILITY_COUNT ? 0 : take_from(buddy_of(zone), request, from, 1, blocks);
 }
 
-static unsigned buddy_take(struct zone *zone, const struct page_request *request, unsigned count,
-                           struct page **blocks)
+static int take_locked(struct zone *zone, const struct page_request *request, unsigned count, struct page **blocks)
 {
-    unsigned taken = 0, order = request->order;
+    struct buddy *buddy = buddy_of(zone);
+    bool is_all_ranked = request->order == 0 || rank_some(buddy);
+    unsigned taken = 0, got;
+
+    if (count > 0 && request->order > 0 && request->may_use_reserve)
+        taken = take_from(buddy, request, MOBILITY_ATOMIC, 1, blocks);
+    for (; taken < count; taken += got) {
+        got = take_from(buddy, request, (enum mobility)request->mobility, count - taken, blocks + taken);
+        if (got == 0 && taken == 0) {
+            if ((request->order == 0 || !is_all_ranked) && !rank_some(buddy))
+                return -EAGAIN;
+            got = take_from_others(zone, request, blocks);
+        }
+        if (got == 0)
+            break;
+    }
+    return (int)taken;
+}
+
+static int buddy_take(struct zone *zone, const struct page_request *request, unsigned count, struct page **blocks)
+{
     irqflags_t flags = spin_lock_irqsave(&zone->lock);
     uint64_t spare = zone->free_pages - min_of(zone->free_pages, request->keep_pages);
+    int taken = 0;
 
     zone->lock_count++;
-    count = (unsigned)min_of((uint64_t)count, spare >> order);
-    while (taken < count) {
-        enum mobility from = choose_lists(zone, request, taken == 0);
-        if (from == MOBILITY_COUNT)
-            break;
-        taken += take_from(buddy_of(zone), request, from, count - taken, blocks + taken);
-    }
-    store_relaxed(&zone->free_pages, zone->free_pages - ((uint64_t)taken << order));
+    if (spare >> request->order > 0)
+        taken = take_locked(zone, request, (unsigned)min_of((uint64_t)count, spare >> request->order), blocks);
+    if (taken > 0)
+        store_relaxed(&zone->free_pages, zone->free_pages - ((uint64_t)taken << request->order));
     spin_unlock_irqrestore(&zone->lock, flags);
     return taken;
 }
 
-// Whether the block of `order` around a page of the group is free.
-static always_inline bool is_block_free(uint64_t free, unsigned bit, unsigned order)
+static struct page *buddy_take_large(struct zone *zone, unsigned order, enum mobility mobility, uint64_t keep_pages,
+                                     uint64_t state)
 {
-    unsigned pages = 1U << order;
-    uint64_t span = low_bits(pages);
+    uint64_t pages = 1UL << order;
+    irqflags_t flags = spin_lock_irqsave(&zone->lock);
+    uint64_t free = zone->free_pages;
+    struct page *head = free >= keep_pages + pages ? take_large(buddy_of(zone), order, mobility) : NULL;
 
-    return ((free >> (bit & -pages & (GROUP_PAGES - 1))) & span) == span;
+    if (likely(head != NULL)) {
+        store_relaxed(&zone->free_pages, free - pages);
+        head->state = state;
+    }
+    zone->lock_count++;
+    spin_unlock_irqrestore(&zone->lock, flags);
+    return head;
 }
 
-static always_inline void give_to_group(struct buddy *buddy, struct page *head, uint64_t span)
+// The group that gets free pages again, or is free all over.
+static noinline void group_grew(struct buddy *buddy, struct page_group *group)
 {
-    pfn_t frame = page_to_pfn(head);
-    struct page_group *group = pfn_to_group(frame);
-    unsigned bit = frame.value % GROUP_PAGES, rank = group->rank;
-    uint64_t free = group->free | span << bit;
-
-    head->state = PAGE_STATE(PAGE_TAIL, 0, 0);
-    group->free = free;
-    if (likely(!is_block_free(free, bit, rank)))
-        return;
-    while (++rank <= GROUP_ORDER && is_block_free(free, bit, rank)) {
-    }
-    if (rank <= GROUP_ORDER) {
-        buddy_group_set_rank(buddy, group, rank);
+    if (~group->free != 0) {
+        buddy_group_set_rank(buddy, group, GROUP_UNRANKED);
         return;
     }
     buddy_group_set_rank(buddy, group, 0);
@@ -243,7 +306,18 @@ static always_inline void give_to_group(struct buddy *buddy, struct page *head, 
     give_large(buddy, group_first_page(group), GROUP_ORDER);
 }
 
-static void give_locked(struct buddy *buddy, unsigned order, unsigned count, struct page **blocks)
+static always_inline void give_to_group(struct buddy *buddy, struct page *head, uint64_t span)
+{
+    struct page_group *group = page_to_group(head);
+    uint64_t free = group->free | span << page_to_bit(head) % GROUP_PAGES;
+
+    head->state = PAGE_STATE(PAGE_TAIL, 0, 0);
+    group->free = free;
+    if (unlikely(group->rank != GROUP_UNRANKED || ~free == 0))
+        group_grew(buddy, group);
+}
+
+static noinline void give_locked(struct buddy *buddy, unsigned order, unsigned count, struct page **blocks)
 {
     if (order >= GROUP_ORDER) {
         for (unsigned i = 0; i < count; i++)
@@ -262,7 +336,23 @@ static void buddy_give(struct zone *zone, unsigned order, unsigned count, struct
     zone->lock_count++;
     give_locked(buddy_of(zone), order, count, blocks);
     store_relaxed(&zone->free_pages, zone->free_pages + ((uint64_t)count << order));
+    bool has_waiters = __atomic_load_n(&zone->waiters, __ATOMIC_RELAXED) != 0;
     spin_unlock_irqrestore(&zone->lock, flags);
+    if (unlikely(has_waiters))
+        page_freed_hint(zone);
+}
+
+static void buddy_give_large(struct zone *zone, struct page *head, unsigned order)
+{
+    irqflags_t flags = spin_lock_irqsave(&zone->lock);
+
+    zone->lock_count++;
+    store_relaxed(&zone->free_pages, zone->free_pages + (1UL << order));
+    give_large(buddy_of(zone), head, order);
+    bool has_waiters = __atomic_load_n(&zone->waiters, __ATOMIC_RELAXED) != 0;
+    spin_unlock_irqrestore(&zone->lock, flags);
+    if (unlikely(has_waiters))
+        page_freed_hint(zone);
 }
 
 // One block of new memory. At start-up it is as large as can be, so it has nothing to merge with, and the struct pages
@@ -321,11 +411,19 @@ static pfn_t buddy_settle(struct zone *zone, pfn_t at, uint64_t *written)
     return next;
 }
 
+static void buddy_init(struct zone *zone)
+{
+    zone->engine = &buddies[zone - zones];
+}
+
 const struct page_engine buddy_engine = {
     .name = "buddy",
+    .init = buddy_init,
     .add = buddy_add,
     .take = buddy_take,
     .give = buddy_give,
+    .take_large = buddy_take_large,
+    .give_large = buddy_give_large,
     .count = buddy_count,
     .reserve = buddy_reserve,
     .unreserve = buddy_unreserve,

@@ -76,6 +76,8 @@ static void put_on(struct page_group *group unused_arg, struct page *head, void 
 static void change_mobility(struct buddy *buddy, uint64_t frame, enum mobility to)
 {
     struct change change = { .buddy = buddy, .to = to };
+
+    buddy_merge_last(buddy);
     struct page_group *group = pfn_to_group(pfn(align_down(frame, PAGE_BLOCK_PAGES)));
 
     for_each_free(frame, take_off, &change);
@@ -144,10 +146,11 @@ void buddy_reserve(struct zone *zone, struct page *page)
 bool buddy_unreserve(struct zone *zone)
 {
     irqflags_t flags = spin_lock_irqsave(&zone->lock);
+    const struct buddy *buddy = buddy_of(zone);
     const enum mobility reserve = MOBILITY_ATOMIC;
-    uint64_t frame;
+    uint64_t frame = buddy->groups[reserve][GROUP_UNRANKED - 1] * GROUP_PAGES;
     unsigned order;
-    bool is_found = find_largest(buddy_of(zone), 0, &reserve, 1, &frame, &order);
+    bool is_found = frame != 0 || find_largest(buddy, 0, &reserve, 1, &frame, &order);
 
     if (is_found) {
         change_mobility(buddy_of(zone), frame, MOBILITY_UNMOVABLE);
@@ -177,6 +180,7 @@ static uint64_t count_some(struct zone *zone, uint64_t at, uint64_t end, struct 
     enum { AT_ONCE = 8 };
     irqflags_t flags = spin_lock_irqsave(&zone->lock);
 
+    buddy_merge_last(buddy_of(zone));
     for (unsigned i = 0; i < AT_ONCE && at < end; i++) {
         const struct page *head = buddy_large_head(pfn(at));
         const struct page_group *group = pfn_to_group(pfn(at));

@@ -4,37 +4,18 @@
 
 #include "phys_private.h"
 
+#include <arch/atomic.h>
 #include <arch/page_ops.h>
 #include <base/bits.h>
 #include <base/string.h>
 #include <mm/page_engine.h>
 #include <mm/page_lists.h>
+#include <mm/pressure.h>
 #include <sync/preempt.h>
-#include <sync/sched.h>
-
-#define COSTLY_BYTES KB(32)        // above this, and above a page, nobody counts on success: less is done for it
-#define RECLAIM_ROUNDS 16
-#define RECLAIM_PAGES 32           // asked for at least, so that the next requests need not ask again
-
-#define RETRY_FLAGS (__GFP_NOFAIL | __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
-#define ZONE_FLAGS (__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM)
-#define MOBILITY_FLAGS (__GFP_MOVABLE | __GFP_RECLAIMABLE)
 
 fault_hook_t mm_fault_hook;
 
 static uint64_t failed_count;      // (A)
-
-static const char *gfp_fault(gfp_t gfp)
-{
-    if (gfp & ~__GFP_ALL)
-        return "unknown gfp flags";
-    if (!has_at_most_one_bit(gfp & ZONE_FLAGS) || !has_at_most_one_bit(gfp & RETRY_FLAGS) ||
-        !has_at_most_one_bit(gfp & MOBILITY_FLAGS))
-        return "contradictory gfp flags";
-    if ((gfp & __GFP_NOFAIL) && !gfp_may_sleep(gfp))
-        return "__GFP_NOFAIL for a caller that cannot wait";
-    return NULL;
-}
 
 static enum mobility gfp_mobility(gfp_t gfp)
 {
@@ -43,34 +24,27 @@ static enum mobility gfp_mobility(gfp_t gfp)
                                      : MOBILITY_UNMOVABLE;
 }
 
-// The pages of a zone that a request has to leave; `mark` is its watermark.
-static uint64_t pages_to_keep(const struct zone *zone, gfp_t gfp, uint64_t mark, const struct zone *highest)
+// Refills this hart's list and takes the block for the caller from it; where it has no room, only that. As the
+// engine's take.
+static int take_through_list(struct zone *zone, const struct page_request *request, bool may_refill,
+                             struct page **block)
 {
-    if (gfp & __GFP_MEMALLOC)
-        return 0;
-    uint64_t keep = (gfp & __GFP_HIGH ? mark - mark / 2 : mark) + zone->lowmem_reserve[highest - zones];
-    return gfp & __GFP_HIGH ? keep : keep + zone->reserved_pages;
-}
-
-// Refills this hart's list and takes the block for the caller from it; where it has no room, only that.
-static struct page *take_through_list(struct zone *zone, const struct page_request *request, bool may_refill)
-{
-    struct page *one = NULL;
     irqflags_t flags = arch_irq_save();
-    struct page_list *list = page_list_of(page_home(zone, (enum mobility)request->mobility), request->order);
+    struct page_list *list = page_list_of((unsigned)(request->state >> 24), request->order);
     unsigned wanted = may_refill ? page_list_refill_count(list) : 0;
+    int taken;
 
     if (wanted > 1) {
-        unsigned taken = page_engine->take(zone, request, wanted, list->top + 1);
+        taken = page_engine->take(zone, request, wanted, list->top + 1);
         if (taken > 0) {
-            one = list->top[taken];
+            *block = list->top[taken];
             list->top += taken - 1;
         }
     } else {
-        (void)page_engine->take(zone, request, 1, &one);
+        taken = page_engine->take(zone, request, 1, block);
     }
     arch_irq_restore(flags);
-    return one;
+    return taken;
 }
 
 static struct page *take_from_zone(struct zone *zone, gfp_t gfp, unsigned order, uint64_t keep_pages, bool may_refill)
@@ -84,67 +58,44 @@ static struct page *take_from_zone(struct zone *zone, gfp_t gfp, unsigned order,
         .state = PAGE_STATE(PAGE_HART, order, page_home(zone, mobility)),
     };
     struct page *page = NULL;
+    int taken;
 
-    if (order < PAGE_LIST_ORDERS)
-        page = take_through_list(zone, &request, may_refill);
-    else
-        (void)page_engine->take(zone, &request, 1, &page);
-    if (page != NULL && order > 0 && (gfp & __GFP_HIGH))
+    do {
+        taken = order < PAGE_LIST_ORDERS ? take_through_list(zone, &request, may_refill, &page)
+                                         : page_engine->take(zone, &request, 1, &page);
+    } while (unlikely(taken < 0));
+    if (order > 0 && (gfp & __GFP_HIGH) && page != NULL)
         page_engine->reserve(zone, page);
     return page;
 }
 
-// From the highest zone that the flags allow to the lowest, twice: so that the zones stay above their low marks, and if
-// that cannot be, down to what the flags may dip into. Then nobody takes more than he needs.
-static struct page *take_from_zones(gfp_t gfp, unsigned order)
+// From the highest zone that the flags allow to the lowest, down to the mark that `is_low` says. Only those that stay
+// above their low marks are asked for more than is needed.
+static struct page *take_above_mark(gfp_t gfp, unsigned order, const struct zone *highest, bool is_low)
 {
-    const struct zone *highest = gfp_zone(gfp);
+    for (size_t id = (size_t)(highest - zones) + 1; id-- > 0;) {
+        struct zone *zone = &zones[id];
+        uint64_t keep = page_keep_above(zone, gfp, is_low ? zone->watermark_low : zone->watermark_min, highest);
 
-    if (highest == NULL)
-        return NULL;
-    for (unsigned round = 0; round < 2; round++) {
-        for (size_t id = (size_t)(highest - zones) + 1; id-- > 0;) {
-            struct zone *zone = &zones[id];
-            uint64_t keep = pages_to_keep(zone, gfp, round == 0 ? zone->watermark_low : zone->watermark_min, highest);
-            if (zone->present_pages == 0 || __atomic_load_n(&zone->free_pages, __ATOMIC_RELAXED) < keep + (1UL << order))
-                continue;
-            struct page *page = take_from_zone(zone, gfp, order, keep, round == 0);
-            if (page != NULL)
-                return page;
-        }
-    }
-    return NULL;
-}
-
-// Asks the shrinkers for as long as that helps, within the patience that the flags tell of.
-static struct page *take_with_reclaim(gfp_t gfp, unsigned order)
-{
-    bool is_costly = order > 0 && (PAGE_SIZE << order) > COSTLY_BYTES && !(gfp & __GFP_RETRY_MAYFAIL);
-    unsigned rounds = (gfp & __GFP_NORETRY) || is_costly ? 1 : RECLAIM_ROUNDS;
-
-    for (unsigned round = 0; round < rounds || (gfp & __GFP_NOFAIL); round++) {
-        uint64_t freed = shrinkers_run(max_of(1UL << order, (uint64_t)RECLAIM_PAGES));
-        struct page *page = take_from_zones(gfp, order);
-
+        if (__atomic_load_n(&zone->free_pages, __ATOMIC_RELAXED) < keep + (1UL << order))
+            continue;
+        struct page *page = take_from_zone(zone, gfp, order, keep, is_low);
         if (page != NULL)
             return page;
-        if (freed == 0 && !(gfp & __GFP_NOFAIL))
-            break;
-        // Whoever could free more may wait for this hart.
-        if (sched_is_running())
-            thread_yield();
     }
     return NULL;
 }
 
-// A tail knows its head, so that an address anywhere in the block leads to its owner.
-static void name_head_in_tails(struct page *head, unsigned order)
+// So that the zones stay above their low marks, and if that cannot be, down to what the flags may dip into.
+static struct page *take_from_zones(gfp_t gfp, unsigned order, const struct zone *highest)
 {
-    uint32_t frame = (uint32_t)page_to_pfn(head).value;
+    struct page *page = take_above_mark(gfp, order, highest, true);
 
-    head->flags |= PAGE_FLAG_COMPOUND;
-    for (uint64_t i = 1; i < 1UL << order; i++)
-        head[i].next = frame;
+    if (likely(page != NULL))
+        return page;
+    if (gfp & __GFP_KSWAPD_RECLAIM)
+        kswapd_wake();
+    return take_above_mark(gfp, order, highest, false);
 }
 
 static struct page *pop(unsigned home, unsigned order)
@@ -159,6 +110,26 @@ static struct page *pop(unsigned home, unsigned order)
     return page;
 }
 
+// From this hart's list or from the zones.
+static struct page *take(gfp_t gfp, unsigned order, const struct zone *highest)
+{
+    struct page *page = NULL;
+
+    if (order < PAGE_LIST_ORDERS)
+        page = pop(page_home(highest, gfp_mobility(gfp)), order);
+    return page != NULL ? page : take_from_zones(gfp, order, highest);
+}
+
+// A tail knows its head, so that an address anywhere in the block leads to its owner.
+static void name_head_in_tails(struct page *head, unsigned order)
+{
+    uint32_t frame = (uint32_t)page_to_pfn(head).value;
+
+    head->flags |= PAGE_FLAG_COMPOUND;
+    for (uint64_t i = 1; i < 1UL << order; i++)
+        head[i].next = frame;
+}
+
 static void clear_block(struct page *page, unsigned order)
 {
     char *start = page_to_virt(page);
@@ -167,36 +138,91 @@ static void clear_block(struct page *page, unsigned order)
         arch_clear_page(start + (i << PAGE_SHIFT));
 }
 
+// Whether the request is one: it is reported when it is misuse, and only counted when a test makes it fail.
+static cold bool is_request_good(const void *caller, gfp_t gfp, unsigned order)
+{
+    const char *fault = order > MAX_ORDER ? "order too large" : gfp_fault(gfp);
+
+    if (fault != NULL)
+        page_misuse_request(caller, gfp, order, fault);
+    if (fault == NULL && (mm_fault_hook == NULL || (gfp & __GFP_NOFAIL) || !mm_fault_hook(FAULT_PAGE, gfp)))
+        return true;
+    __atomic_fetch_add(&failed_count, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+struct request {
+    gfp_t gfp;
+    unsigned order;
+    const struct zone *highest;
+};
+
+// As take; and with what this hart holds in other lists.
+static struct page *take_again(void *request_pointer)
+{
+    const struct request *request = request_pointer;
+    struct page *page;
+
+    do {
+        page = take(request->gfp, request->order, request->highest);
+    } while (page == NULL && page_lists_give_some());
+    return page;
+}
+
+// What was set aside for GFP_ATOMIC is given up before anybody who can wait is refused.
+static struct page *take_from_reserve(struct request *request)
+{
+    struct page *page = NULL;
+
+    for (size_t id = (size_t)(request->highest - zones) + 1; id-- > 0;)
+        while (page == NULL && page_engine->unreserve(&zones[id]))
+            page = take_again(request);
+    return page;
+}
+
+// When the zones refuse: other lists, reclaim, the reserve, and then the report.
+static cold struct page *take_hard(const void *caller, gfp_t gfp, unsigned order, const struct zone *highest)
+{
+    struct request request = { gfp, order, highest };
+    struct page *page = highest != NULL ? take_again(&request) : NULL;
+
+    if (page == NULL && highest != NULL && gfp_may_sleep(gfp)) {
+        page = page_reclaim_and_retry(gfp, order, take_again, &request);
+        if (page == NULL)
+            page = take_from_reserve(&request);
+    }
+    if (page == NULL) {
+        // Who cannot wait for the other harts leaves it to the next request to find what they hold.
+        page_lists_request_drain();
+        __atomic_fetch_add(&failed_count, 1, __ATOMIC_RELAXED);
+        if (!(gfp & __GFP_NOWARN))
+            page_report_failure(caller, gfp, order);
+    }
+    return page;
+}
+
+// Flags that mean nothing to the way through the zones, and cannot contradict each other.
+#define GFP_SIMPLE (GFP_PLAIN | __GFP_ZERO | __GFP_COMP)
+
 // Any request, all of it: checks, the hart's list, the zones, reclaim.
 static noinline struct page *alloc_any(const void *caller, gfp_t gfp, unsigned order)
 {
-    const char *fault = order > MAX_ORDER ? "order too large" : gfp_fault(gfp);
-    bool is_injected = mm_fault_hook != NULL && !(gfp & __GFP_NOFAIL) && mm_fault_hook(FAULT_PAGE, gfp);
-    struct page *page = NULL;
+    bool is_simple = (gfp & ~GFP_SIMPLE) == 0;
 
     might_sleep_if(gfp_may_sleep(gfp));
-    if (fault != NULL) {
-        page_misuse_request(caller, gfp, order, fault);
-    } else if (!is_injected) {
-        const struct zone *highest = gfp_zone(gfp);
-        if (order < PAGE_LIST_ORDERS && highest != NULL)
-            page = pop(page_home(highest, gfp_mobility(gfp)), order);
-        if (page == NULL)
-            page = take_from_zones(gfp, order);
-        if (page == NULL && gfp_may_sleep(gfp) && !(gfp & __GFP_MEMALLOC))
-            page = take_with_reclaim(gfp, order);
-        if (page == NULL && !(gfp & __GFP_NOWARN))
-            page_report_failure(caller, gfp, order);
-    }
-    if (page == NULL) {
-        __atomic_fetch_add(&failed_count, 1, __ATOMIC_RELAXED);
+    if (unlikely(order > MAX_ORDER || !is_simple || mm_fault_hook != NULL) && !is_request_good(caller, gfp, order))
         return NULL;
-    }
+    const struct zone *highest = is_simple ? &zones[zone_of_kernel] : gfp_zone(gfp);
+    struct page *page = likely(highest != NULL) ? take(gfp, order, highest) : NULL;
+    if (unlikely(page == NULL) && (page = take_hard(caller, gfp, order, highest)) == NULL)
+        return NULL;
     page->state = PAGE_STATE(PAGE_RAW, order, page->home);
-    if (gfp & __GFP_COMP)
-        name_head_in_tails(page, order);
-    if (gfp & __GFP_ZERO)
-        clear_block(page, order);
+    if (gfp & (__GFP_COMP | __GFP_ZERO)) {
+        if (gfp & __GFP_COMP)
+            name_head_in_tails(page, order);
+        if (gfp & __GFP_ZERO)
+            clear_block(page, order);
+    }
     return page;
 }
 
@@ -205,7 +231,13 @@ struct page *__alloc_pages(gfp_t gfp, unsigned order)
     return alloc_any(__builtin_return_address(0), gfp, order);
 }
 
-static always_inline struct page *alloc_fast(gfp_t gfp, unsigned order, const void *caller)
+// Where a list was empty: called last and by a jump, so the return address is that of who asked.
+static noinline struct page *alloc_order(gfp_t gfp, unsigned order)
+{
+    return alloc_any(__builtin_return_address(0), gfp, order);
+}
+
+static always_inline struct page *alloc_fast(gfp_t gfp, unsigned order)
 {
     irqflags_t flags = arch_irq_save();
     struct page_list *list = page_list_of(0, order);
@@ -213,7 +245,7 @@ static always_inline struct page *alloc_fast(gfp_t gfp, unsigned order, const vo
 
     if (unlikely(page == NULL)) {
         arch_irq_restore(flags);
-        return alloc_any(caller, gfp, order);
+        return alloc_order(gfp, order);
     }
     list->top = top - 1;
     arch_irq_restore(flags);
@@ -221,20 +253,29 @@ static always_inline struct page *alloc_fast(gfp_t gfp, unsigned order, const vo
     return page;
 }
 
-struct page *page_alloc_order0(gfp_t gfp) { return alloc_fast(gfp, 0, __builtin_return_address(0)); }
-struct page *page_alloc_order1(gfp_t gfp) { return alloc_fast(gfp, 1, __builtin_return_address(0)); }
-struct page *page_alloc_order2(gfp_t gfp) { return alloc_fast(gfp, 2, __builtin_return_address(0)); }
-struct page *page_alloc_order3(gfp_t gfp) { return alloc_fast(gfp, 3, __builtin_return_address(0)); }
+struct page *page_alloc_order0(gfp_t gfp) { return alloc_fast(gfp, 0); }
+struct page *page_alloc_order1(gfp_t gfp) { return alloc_fast(gfp, 1); }
+struct page *page_alloc_order2(gfp_t gfp) { return alloc_fast(gfp, 2); }
+struct page *page_alloc_order3(gfp_t gfp) { return alloc_fast(gfp, 3); }
 
-void *page_alloc_zeroed(gfp_t gfp)
+struct page *page_alloc_listed(gfp_t gfp, unsigned order)
 {
-    struct page *page = alloc_fast(gfp, 0, __builtin_return_address(0));
+    return alloc_fast(gfp, order);
+}
 
-    if (unlikely(page == NULL))
-        return NULL;
-    void *address = page_to_virt(page);
-    arch_clear_page(address);
-    return address;
+struct page *page_alloc_large(gfp_t gfp, unsigned order)
+{
+    struct zone *zone = &zones[zone_of_kernel];
+
+    // With plenty of memory there is nothing to think about.
+    if (likely(order <= MAX_ORDER && !(gfp & (__GFP_HIGH | __GFP_MEMALLOC)) && mm_fault_hook == NULL)) {
+        struct page *page = page_engine->take_large(zone, order, MOBILITY_UNMOVABLE,
+                                                    zone->watermark_low + zone->reserved_pages,
+                                                    PAGE_STATE(PAGE_RAW, order, 0));
+        if (likely(page != NULL))
+            return page;
+    }
+    return alloc_order(gfp, order);
 }
 
 static void *address_for(const void *caller, gfp_t gfp, unsigned order)
@@ -245,6 +286,27 @@ static void *address_for(const void *caller, gfp_t gfp, unsigned order)
     }
     struct page *page = alloc_any(caller, gfp, order);
     return page != NULL ? page_to_virt(page) : NULL;
+}
+
+static noinline void *alloc_zeroed(gfp_t gfp)
+{
+    return address_for(__builtin_return_address(0), gfp | __GFP_ZERO, 0);
+}
+
+void *page_alloc_zeroed(gfp_t gfp)
+{
+    irqflags_t flags = arch_irq_save();
+    struct page_list *list = page_list_of(0, 0);
+    struct page **top = list->top, *page = *top;
+
+    if (unlikely(page == NULL)) {
+        arch_irq_restore(flags);
+        return alloc_zeroed(gfp);
+    }
+    list->top = top - 1;
+    arch_irq_restore(flags);
+    page->state = PAGE_STATE(PAGE_RAW, 0, 0);
+    return arch_clear_page(page_to_virt(page));
 }
 
 void *__get_free_pages(gfp_t gfp, unsigned order)
@@ -394,14 +456,16 @@ void page_free_any(struct page *page, unsigned order)
     free_any(__builtin_return_address(0), page, order);
 }
 
-static always_inline void free_fast(struct page *page, unsigned order, const void *caller)
+// What the fast way cannot do: as alloc_order.
+static noinline void free_order(struct page *page, unsigned order)
 {
-    uint64_t state = PAGE_STATE(PAGE_RAW, order, 0);
+    free_any(__builtin_return_address(0), page, order);
+}
 
-    if (unlikely(!is_memmap_page(page) ||
-                 !__atomic_compare_exchange_n(&page->state, &state, PAGE_STATE(PAGE_HART, order, 0), true,
-                                              __ATOMIC_RELAXED, __ATOMIC_RELAXED))) {
-        free_any(caller, page, order);
+static always_inline void free_known(struct page *page, unsigned order)
+{
+    if (unlikely(!arch_replace(&page->state, PAGE_STATE(PAGE_RAW, order, 0), PAGE_STATE(PAGE_HART, order, 0)))) {
+        free_order(page, order);
         return;
     }
     irqflags_t flags = arch_irq_save();
@@ -417,26 +481,48 @@ static always_inline void free_fast(struct page *page, unsigned order, const voi
     arch_irq_restore(flags);
 }
 
-void page_free_order0(struct page *page) { free_fast(page, 0, __builtin_return_address(0)); }
-void page_free_order1(struct page *page) { free_fast(page, 1, __builtin_return_address(0)); }
-void page_free_order2(struct page *page) { free_fast(page, 2, __builtin_return_address(0)); }
-void page_free_order3(struct page *page) { free_fast(page, 3, __builtin_return_address(0)); }
+static always_inline void free_fast(struct page *page, unsigned order)
+{
+    if (likely(is_memmap_page(page)))
+        free_known(page, order);
+    else
+        free_order(page, order);
+}
+
+void page_free_order0(struct page *page) { free_fast(page, 0); }
+void page_free_order1(struct page *page) { free_fast(page, 1); }
+void page_free_order2(struct page *page) { free_fast(page, 2); }
+void page_free_order3(struct page *page) { free_fast(page, 3); }
+
+void page_free_listed(struct page *page, unsigned order)
+{
+    free_fast(page, order);
+}
+
+void page_free_large(struct page *page, unsigned order)
+{
+    if (likely(is_memmap_page(page) && order <= MAX_ORDER &&
+               arch_replace(&page->state, PAGE_STATE(PAGE_RAW, order, 0), PAGE_STATE(PAGE_HART, order, 0))))
+        page_engine->give_large(&zones[zone_of_kernel], page, order);
+    else
+        free_order(page, order);
+}
 
 static bool is_page_address(const void *address)
 {
     return virt_is_direct(address) && is_aligned((uintptr_t)address, PAGE_SIZE);
 }
 
-static cold void free_bad_address(const void *caller, const void *address)
+static cold void free_bad_address(const void *address)
 {
     if (address != NULL)
-        page_misuse_address(caller, address, "freed, but no address of a page");
+        page_misuse_address(__builtin_return_address(0), address, "freed, but no address of a page");
 }
 
 void free_pages(void *address, unsigned order)
 {
     if (unlikely(!is_page_address(address)))
-        free_bad_address(__builtin_return_address(0), address);
+        free_bad_address(address);
     else
         free_any(__builtin_return_address(0), virt_to_page(address), order);
 }
@@ -444,9 +530,9 @@ void free_pages(void *address, unsigned order)
 void free_page(void *address)
 {
     if (unlikely(!is_page_address(address)))
-        free_bad_address(__builtin_return_address(0), address);
+        free_bad_address(address);
     else
-        free_fast(virt_to_page(address), 0, __builtin_return_address(0));
+        free_known(virt_to_page(address), 0);
 }
 
 void put_page(struct page *page)

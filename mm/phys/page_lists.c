@@ -7,17 +7,16 @@
 #include <sync/preempt.h>
 
 // Room for the lists: one slot more in each for the NULL at the bottom. Homes of MOBILITY_ATOMIC have none.
-#define AT_LEAST_ONE(count) ((count) > 1 ? (count) : 1)
-#define SLOTS_OF(order) AT_LEAST_ONE(PAGE_LIST_BYTES >> PAGE_SHIFT >> (order))
-#define SMALL_SLOTS_OF(order) AT_LEAST_ONE(SLOTS_OF(order) / 4)
+#define SLOTS_OF(order) (PAGE_LIST_BYTES >> PAGE_SHIFT >> (order))
+#define SMALL_SLOTS_OF(order) ((SLOTS_OF(order) + 3) / 4)
 #define SMALL_HOMES (ZONE_COUNT * (MOBILITY_COUNT - 1) - 1)
-#define ALL_SLOTS (SLOTS_OF(0) + SLOTS_OF(1) + SLOTS_OF(2) + SLOTS_OF(3) + 4 + \
-                   SMALL_HOMES * (SMALL_SLOTS_OF(0) + SMALL_SLOTS_OF(1) + SMALL_SLOTS_OF(2) + SMALL_SLOTS_OF(3) + 4))
+#define SUM(slots) (slots(0) + slots(1) + slots(2) + slots(3) + slots(4) + slots(5) + slots(6) + PAGE_LIST_ORDERS)
+#define ALL_SLOTS (SUM(SLOTS_OF) + SMALL_HOMES * SUM(SMALL_SLOTS_OF))
 
 // No more than this part of a zone in all lists of all harts.
 #define ZONE_SHARE 8
 
-_Static_assert(PAGE_LIST_ORDERS == 4, "the slots are summed order by order");
+_Static_assert(PAGE_LIST_ORDERS == 7, "the slots are summed order by order");
 
 struct page_lists {
     struct page_list list[PAGE_LIST_HOMES * PAGE_LIST_ORDERS];
@@ -103,23 +102,39 @@ unsigned page_list_relief_count(struct page_list *list)
     return (unsigned)min_of((uint64_t)next_batch(list, false), (uint64_t)(list->top - list->bottom));
 }
 
-// Empties one list, a batch at a time with interrupts masked.
+// Gives a batch of a list's blocks back; returns how many. Interrupts are masked.
+static unsigned give_batch(struct page_list *list, unsigned index)
+{
+    unsigned count = (unsigned)min_of((uint64_t)(list->top - list->bottom), (uint64_t)PAGE_BATCH_MAX);
+
+    if (count > 0)
+        page_engine->give(home_zone(home_of(index)), order_of(index), count, list->top + 1 - count);
+    list->top -= count;
+    return count;
+}
+
 static void drain_list(struct page_list *list, unsigned index)
 {
-    bool is_empty;
+    unsigned given;
 
     do {
         irqflags_t flags = arch_irq_save();
-        unsigned count = (unsigned)min_of((uint64_t)(list->top - list->bottom), (uint64_t)PAGE_BATCH_MAX);
-        struct page **blocks = list->top + 1 - count;
-
-        if (count > 0)
-            page_engine->give(home_zone(home_of(index)), order_of(index), count, blocks);
-        list->top -= count;
-        is_empty = list->top == list->bottom;
+        given = give_batch(list, index);
         set_limit(list, index);
         arch_irq_restore(flags);
-    } while (!is_empty);
+    } while (given > 0);
+}
+
+bool page_lists_give_some(void)
+{
+    irqflags_t flags = arch_irq_save();
+    struct page_list *list = page_list_of(0, 0);
+    unsigned given = 0;
+
+    for (unsigned index = 0; index < PAGE_LIST_HOMES * PAGE_LIST_ORDERS && given == 0; index++)
+        given = give_batch(&list[index], index);
+    arch_irq_restore(flags);
+    return given > 0;
 }
 
 void page_lists_drain(void)

@@ -5,6 +5,7 @@
 #include <mm/gfp.h>
 #include <mm/granule.h>
 #include <mm/page.h>
+#include <mm/zone.h>
 
 // Marks [start, end) as owned: heads of that type, in blocks as large as fit. The memmap is blank there.
 void memmap_mark(pfn_t start, pfn_t end, enum page_type type);
@@ -28,8 +29,30 @@ void page_misuse_address(const void *caller, const void *address, const char *wh
 void page_misuse_request(const void *caller, gfp_t gfp, unsigned order, const char *what);
 uint64_t page_misuse_count(void);
 
-// Reports a failed request, once a second at most.
+// Reports a failed request, once a second at most. Any context.
 void page_report_failure(const void *caller, gfp_t gfp, unsigned order);
+
+// What take(request) could not get at first: asks the shrinkers and tries again, and waits, for as long as the flags
+// tell of. `take` is called with no lock held, and returns the block or NULL. Returns what it got, or NULL. The caller
+// has __GFP_DIRECT_RECLAIM and may sleep.
+struct page *page_reclaim_and_retry(gfp_t gfp, unsigned order, struct page *(*take)(void *request), void *request);
+
+// The pages of a zone that a request has to leave, where its watermark is `mark` and it may start at `highest`.
+static inline uint64_t page_keep_above(const struct zone *zone, gfp_t gfp, uint64_t mark, const struct zone *highest)
+{
+    enum gfp_reserve reserve = gfp_reserve(gfp);
+    uint64_t lower = zone->lowmem_reserve[highest - zones];
+
+    return reserve == GFP_RESERVE_ALL    ? 0
+           : reserve == GFP_RESERVE_HALF ? mark / 2 + lower
+                                         : mark + lower + zone->reserved_pages;
+}
+
+// The same for the min mark, below which nobody but those with a reserve may go. Such a request has a zone.
+static inline uint64_t page_keep(const struct zone *zone, gfp_t gfp)
+{
+    return page_keep_above(zone, gfp, zone->watermark_min, gfp_zone(gfp));
+}
 
 // Whether a pointer is one to an element of the memmap, so that it may be looked at. The window is as large as it is
 // aligned.

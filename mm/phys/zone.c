@@ -171,6 +171,8 @@ init_code void zones_init(void)
 {
     pfn_t start, end;
 
+    for (unsigned id = 0; id < ZONE_COUNT; id++)
+        page_engine->init(&zones[id]);
     page_lists_init_hart();
     for (uint64_t cursor = 0; zones_next_ram(&cursor, &start, &end);) {
         stretch_zones(start, end);

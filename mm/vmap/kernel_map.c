@@ -13,7 +13,8 @@
 
 #define LARGEST_LEAF (ARCH_PT_LEAF_LEVELS - 1)
 #define MEMMAP_LEAF_BYTES pt_level_size(1)
-#define MEMMAP_WINDOW_BYTES (MAX_PFN * sizeof(struct page))
+// Of the memmap, and the groups of pages behind it.
+#define MEMMAP_WINDOW_BYTES (MAX_PFN * sizeof(struct page) + MAX_PFN / GROUP_PAGES * sizeof(struct page_group))
 
 static bool table_from_memblock(struct pgtable *table, gfp_t gfp unused_arg, paddr_t *granule)
 {

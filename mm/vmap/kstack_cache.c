@@ -54,22 +54,39 @@ void kstack_cache_free(void *stack)
         kstack_free(stack);
 }
 
-uint64_t kstack_cache_shrink(void)
+static uint64_t stack_pages(void)
 {
-    uint64_t before = granule_stacks.page_count, after;
+    return __atomic_load_n(&granule_stacks.page_count, __ATOMIC_RELAXED);
+}
+
+uint64_t kstack_cache_give_back(uint64_t pages_wanted)
+{
+    uint64_t before = stack_pages(), after = before;
     void *stack;
 
     for (unsigned hart = 0; hart < MAX_HARTS; hart++)
-        while ((stack = take(hart)) != NULL)
+        while (before - after < pages_wanted && (stack = take(hart)) != NULL) {
             kstack_free(stack);
-    after = granule_stacks.page_count;
-    // Other harts may make stacks meanwhile.
-    return before > after ? before - after : 0;
+            // Other harts may make stacks meanwhile.
+            after = min_of(stack_pages(), before);
+        }
+    return before - after;
 }
 
-static uint64_t shrink(uint64_t pages_wanted unused_arg)
+// Where stacks are smaller than pages, several share one, and it comes back with the last of them.
+uint64_t kstack_cache_pages(void)
 {
-    return kstack_cache_shrink();
+    uint64_t stacks = 0;
+
+    for (unsigned hart = 0; hart < MAX_HARTS; hart++)
+        for (unsigned slot = 0; slot < KSTACKS_KEPT; slot++)
+            stacks += __atomic_load_n(&kept[hart].stack[slot], __ATOMIC_RELAXED) != NULL;
+    return (stacks * KERNEL_STACK_SIZE + PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
+
+uint64_t kstack_cache_shrink(void)
+{
+    return kstack_cache_give_back(UINT64_MAX);
 }
 
 uint64_t kstack_cache_reused_count(void)
@@ -79,7 +96,9 @@ uint64_t kstack_cache_reused_count(void)
 
 void kstack_cache_init(void)
 {
-    static struct shrinker shrinker = { .name = "stacks", .shrink = shrink };
+    static struct shrinker shrinker = {
+        .name = "stacks", .count = kstack_cache_pages, .scan = kstack_cache_give_back,
+    };
 
     shrinker_register(&shrinker);
 }

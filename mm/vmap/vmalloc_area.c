@@ -6,6 +6,7 @@
 #include <arch/tlb.h>
 #include <base/errno.h>
 #include <debug/klog.h>
+#include <mm/page_holder.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
 
@@ -21,6 +22,22 @@ static uint64_t area_count, owned_pages;
 
 static uint64_t misuse_count;      // (A)
 
+static uint64_t pages_owned_by(const struct vmalloc_area *area)
+{
+    return area->kind == VMALLOC_PAGES ? area->page_count : 0;
+}
+
+// Read without the lock by vmalloc_pages.
+static void add_owned_pages(uint64_t pages)
+{
+    store_relaxed(&owned_pages, owned_pages + pages);
+}
+
+static uint64_t vmalloc_pages(void)
+{
+    return __atomic_load_n(&owned_pages, __ATOMIC_RELAXED);
+}
+
 static struct list *bucket_of(vaddr_t start)
 {
     return &bucket[(start.value >> MMU_PAGE_SHIFT) * 0x9e3779b97f4a7c15 >> 32 & (AREA_BUCKETS - 1)];
@@ -28,6 +45,9 @@ static struct list *bucket_of(vaddr_t start)
 
 void vmalloc_init(void)
 {
+    static struct page_holder holder = { .name = "vmalloc", .pages = vmalloc_pages };
+
+    page_holder_register(&holder);
     for (unsigned i = 0; i < AREA_BUCKETS; i++)
         list_init(&bucket[i]);
     area_cache = kmem_cache_create("vmalloc_area", sizeof(struct vmalloc_area), 0, SLAB_PANIC, NULL, NULL);
@@ -75,7 +95,7 @@ void vmalloc_area_publish(struct vmalloc_area *area)
     list_add_last(&areas, &area->in_order);
     list_add_first(bucket_of(area->start), &area->in_bucket);
     area_count++;
-    owned_pages += area->kind == VMALLOC_PAGES ? area->page_count : 0;
+    add_owned_pages(pages_owned_by(area));
     spin_unlock(&vmalloc_areas_lock);
 }
 
@@ -98,7 +118,7 @@ struct vmalloc_area *vmalloc_area_claim(const void *start, enum vmalloc_kind kin
         list_remove(&area->in_order);
         list_remove(&area->in_bucket);
         area_count--;
-        owned_pages -= area->kind == VMALLOC_PAGES ? area->page_count : 0;
+        add_owned_pages(-pages_owned_by(area));
     }
     spin_unlock(&vmalloc_areas_lock);
     if (area == NULL)

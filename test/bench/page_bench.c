@@ -18,25 +18,30 @@ static always_inline void time_pairs(struct bench *bench, gfp_t gfp, unsigned or
     }
 }
 
-static void order_pair(struct bench *bench, unsigned order, unsigned variant)
-{
-    (void)variant;
-    if (order <= MAX_ORDER)
-        time_pairs(bench, GFP_KERNEL, order);
-}
-BENCH_ROW(order0, "page.order0.pair", order_pair, 0, 0);
-BENCH_ROW(order1, "page.order1.pair", order_pair, 1, 0);
-BENCH_ROW(order2, "page.order2.pair", order_pair, 2, 0);
-BENCH_ROW(order3, "page.order3.pair", order_pair, 3, 0);
-BENCH_ROW(order4, "page.order4.pair", order_pair, 4, 0);
-BENCH_ROW(order6, "page.order6.pair", order_pair, 6, 0);
-BENCH_ROW(order9, "page.order9.pair", order_pair, 9, 0);
-BENCH_ROW(order10, "page.order10.pair", order_pair, 10, 0);
+// The order is a constant, as callers write it.
+#define ORDER_PAIR(number) \
+    static void order##number##_pair(struct bench *bench, unsigned size, unsigned variant) \
+    { \
+        (void)size; \
+        (void)variant; \
+        if (number <= MAX_ORDER) \
+            time_pairs(bench, GFP_KERNEL, number); \
+    } \
+    BENCH_ROW(order##number, "page.order" #number ".pair", order##number##_pair, number, 0)
+ORDER_PAIR(0);
+ORDER_PAIR(1);
+ORDER_PAIR(2);
+ORDER_PAIR(3);
+ORDER_PAIR(4);
+ORDER_PAIR(6);
+ORDER_PAIR(9);
+ORDER_PAIR(10);
 
-static void atomic_pair(struct bench *bench, unsigned order, unsigned variant)
+static void atomic_pair(struct bench *bench, unsigned size, unsigned variant)
 {
+    (void)size;
     (void)variant;
-    time_pairs(bench, GFP_ATOMIC, order);
+    time_pairs(bench, GFP_ATOMIC, 0);
 }
 BENCH_ROW(atomic, "page.atomic.order0.pair", atomic_pair, 0, 0);
 

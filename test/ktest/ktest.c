@@ -11,6 +11,7 @@
 #include <debug/irq_meter.h>
 #include <debug/klog.h>
 #include <mm/check.h>
+#include <mm/kswapd.h>
 #include <sync/sched.h>
 
 #define MAX_CASES 1024
@@ -209,6 +210,8 @@ unsigned ktest_run(uint64_t seed, const char *filter)
     if (filter != NULL && *filter != '\0')
         console_print("# filter=%s\n", filter);
     shuffle_cases(count, seed);
+    // Cases count pages, and calls of shrinkers.
+    kswapd_pause();
     failed = check_all();
     if (failed > 0)
         console_print("# %u defects before the first case\n", failed);
@@ -221,6 +224,7 @@ unsigned ktest_run(uint64_t seed, const char *filter)
                       passed && now.why_skipped != NULL ? " # SKIP " : "",
                       passed && now.why_skipped != NULL ? now.why_skipped : "");
     }
+    kswapd_resume();
     if (masked.in_case != NULL)
         note_masked(&masked.longest, masked.in_case);
     if (count == 0)

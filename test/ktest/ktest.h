@@ -11,9 +11,9 @@
 //     }
 //
 // The case is named buddy_merges_to_the_top. Cases run in an order that the seed shuffles, one at a time, in
-// a context that may sleep, on hart 0, with nobody else allocating. A case gives back all it takes: after
-// each one the validators run, and the page ledger, the count of live objects and the count of misuse reports
-// are compared with those before. What does not agree makes the case fail.
+// a context that may sleep, on hart 0, with nobody else allocating, and kswapd paused. A case gives back all it
+// takes: after each one the validators run, and the page ledger, the count of live objects and the count of misuse
+// reports are compared with those before. What does not agree makes the case fail.
 #pragma once
 
 #include <base/compiler.h>

@@ -5,6 +5,7 @@
 #include <base/string.h>
 #include <mm/kstack_cache.h>
 #include <mm/page_alloc.h>
+#include <mm/page_engine.h>
 #include <mm/page_lists.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
@@ -46,6 +47,9 @@ struct ktest_state ktest_state_take(void)
     kstack_cache_shrink();
     kmem_cache_reap(UINT64_MAX);
     page_lists_drain_all();
+    for (unsigned id = 0; id < ZONE_COUNT; id++)
+        while (page_engine->unreserve(&zones[id])) {
+        }
     state.ledger = ledger_take();
     kmem_cache_for_each(add_cache, &state);
     state.vmalloc_areas = vmalloc_stats().area_count;

@@ -31,7 +31,7 @@ static struct free_counts counts_of(struct zone *zone)
     return counts;
 }
 
-static unsigned take(struct zone *zone, unsigned order, enum mobility mobility, uint64_t keep_pages, unsigned count,
+static int take(struct zone *zone, unsigned order, enum mobility mobility, uint64_t keep_pages, unsigned count,
                      struct page **blocks)
 {
     const struct page_request request = {

@@ -285,10 +285,12 @@ KTEST(kernel_map, built_memmap_fits_ram)
         for (; frame < end; frame++) {
             struct pgtable_walk walk = pgtable_walk(&scene.table, vaddr_of(pfn_to_page(pfn(frame))));
             const struct page *page = phys_to_virt(walk.pa);
-            wrong += walk.prot != PROT_KERNEL_RW || page->type != 0 || page->refcount != 0 || page->map != 0;
             // Marked, so that a granule that stands for two is found.
-            if (walk.mapped && walk.prot == PROT_KERNEL_RW)
+            wrong += walk.prot != PROT_KERNEL_RW || (page->map == ~page->bytes_requested && page->map != frame);
+            if (walk.mapped && walk.prot == PROT_KERNEL_RW) {
                 ((struct page *)phys_to_virt(walk.pa))->map = frame;
+                ((struct page *)phys_to_virt(walk.pa))->bytes_requested = ~frame;
+            }
         }
         struct pgtable_walk behind =
             pgtable_walk(&scene.table, vaddr(align_up((uintptr_t)pfn_to_page(pfn(end)), MMU_PAGE_SIZE)));

@@ -34,10 +34,12 @@ KTEST(ledger, covers_all_of_ram)
 // A block moves from one account to another with its owner, all of its pages at once.
 KTEST(ledger, follows_a_block)
 {
+    (void)free_pages_now();
     struct ledger before = ledger_take(), during, after;
     struct page *page = alloc_pages(GFP_KERNEL, 3);
 
     REQUIRE(page);
+    (void)free_pages_now();
     during = ledger_take();
     EXPECT_EQ(during.pages[PAGE_RAW], before.pages[PAGE_RAW] + 8);
     EXPECT_EQ(during.pages[PAGE_FREE], before.pages[PAGE_FREE] - 8);

@@ -95,15 +95,19 @@ KTEST(page_alloc, zeroed_means_zero)
     free_page(clean);
 }
 
-// A fresh block is raw, has one reference, no flags, and nothing of its former life in its struct page.
-KTEST(page_alloc, fresh_block_is_blank)
+// A fresh block is raw, has one reference and no flags, whatever it was before.
+KTEST(page_alloc, fresh_block_has_no_past)
 {
     struct page *page = alloc_pages(GFP_KERNEL, 1);
 
     REQUIRE(page);
-    page->owner = page;
-    page->map = UINT64_MAX;
-    page->next = page->prev = 5;
+    __free_pages(page, 1);
+    page = alloc_pages(GFP_KERNEL | __GFP_COMP, 1);
+    REQUIRE(page);
+    page_get(page);
+    put_page(page);
+    page_set_type(page, PAGE_KMALLOC);
+    page_set_type(page, PAGE_RAW);
     __free_pages(page, 1);
     page = alloc_pages(GFP_KERNEL, 1);
     REQUIRE(page);
@@ -111,9 +115,6 @@ KTEST(page_alloc, fresh_block_is_blank)
     EXPECT_EQ(page->order, 1);
     EXPECT_EQ(page_count(page), 1);
     EXPECT_EQ(page->flags, 0);
-    EXPECT_EQ(page->next | page->prev, 0);
-    EXPECT_NULL(page->owner);
-    EXPECT_EQ(page->map, 0);
     EXPECT_EQ(page[1].type, PAGE_TAIL);
     EXPECT_EQ(page[1].refcount, 0);
     __free_pages(page, 1);
@@ -211,7 +212,7 @@ KTEST(page_alloc, split_makes_single_pages)
     __free_page(head);
 }
 
-// --- Failure and reclaim ---
+// --- Failure ---
 
 static uint64_t countdown, questions;
 
@@ -241,91 +242,6 @@ KTEST(page_alloc, fault_hook_picks_the_request)
     EXPECT_EQ(questions, 7);
     EXPECT_EQ(page_alloc_stats().failed_count - before.failed_count, 2);
     chain_free(&chain);
-}
-
-// A shrinker of ours that stays registered but sleeps unless a case wakes it.
-static struct {
-    struct page_chain stash;
-    uint64_t calls;
-    uint64_t give_from_call;       // from this call on it gives a page; 0: sleeps
-    bool pretends;                 // says that it freed something although it did not
-} helper;
-
-static uint64_t shrink_helper(uint64_t pages_wanted unused_arg)
-{
-    if (helper.give_from_call == 0)
-        return 0;
-    helper.calls++;
-    if (helper.calls < helper.give_from_call || helper.stash.first == NULL)
-        return helper.pretends;
-    __free_page(chain_pop(&helper.stash));
-    return 1;
-}
-
-static void wake_helper(uint64_t give_from_call, bool pretends)
-{
-    static struct shrinker shrinker = { .name = "test", .shrink = shrink_helper };
-    static bool is_registered;
-
-    if (!is_registered)
-        shrinker_register(&shrinker);
-    is_registered = true;
-    helper.calls = 0;
-    helper.give_from_call = give_from_call;
-    helper.pretends = pretends;
-}
-
-// With all memory in the stash and the chain: calls of the shrinker until a request gives up, or -1 when it
-// succeeds.
-static int64_t calls_until_failure(gfp_t gfp, unsigned order)
-{
-    struct page *page;
-
-    helper.calls = 0;
-    page = alloc_pages(gfp | __GFP_NOWARN, order);
-    if (page == NULL)
-        return (int64_t)helper.calls;
-    __free_pages(page, order);
-    return -1;
-}
-
-// Only who may sleep reclaims; the patience is what the flags and the size of the block allow.
-KTEST(page_alloc, reclaims_as_the_flags_allow)
-{
-    unsigned costly = get_order(KB(64));
-    struct page_chain chain = { 0 };
-
-    chain_fill(&helper.stash, GFP_NOWAIT, 0, 4);
-    chain_fill(&chain, GFP_NOWAIT, 0, UINT64_MAX);
-
-    // Nothing comes, and nobody claims it does: one round tells.
-    wake_helper(UINT64_MAX, false);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL, 0), 1);
-    EXPECT_EQ(calls_until_failure(GFP_NOWAIT, 0), 0);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL | __GFP_NORETRY, 0), 1);
-
-    // Always some progress, never enough.
-    wake_helper(UINT64_MAX, true);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL, 0), 16);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL | __GFP_NORETRY, 0), 1);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL | __GFP_RETRY_MAYFAIL, costly + 1), 16);
-    EXPECT_EQ(calls_until_failure(GFP_KERNEL, costly + 1), 1);
-    EXPECT_EQ(calls_until_failure(GFP_NOWAIT, 0), 0);
-
-    // Help that comes is used; what may not fail waits for it, however long.
-    wake_helper(1, false);
-    EXPECT_EQ(chain_fill(&chain, GFP_KERNEL, 0, 1), 1);
-    EXPECT_EQ(helper.calls, 1);
-    wake_helper(10, true);
-    EXPECT_EQ(chain_fill(&chain, GFP_KERNEL, 0, 1), 1);
-    EXPECT_EQ(helper.calls, 10);
-    wake_helper(40, false);
-    EXPECT_EQ(chain_fill(&chain, GFP_KERNEL | __GFP_NOFAIL, 0, 1), 1);
-    EXPECT_EQ(helper.calls, 40);
-
-    wake_helper(0, false);
-    chain_free(&chain);
-    chain_free(&helper.stash);
 }
 
 // A failed request is counted, whoever asked, and NULL is all that happens. (One report a second goes to the

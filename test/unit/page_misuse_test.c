@@ -59,10 +59,10 @@ KTEST(page_alloc, catches_a_second_free)
     // On its way from the last reference to the free list, when another hart frees it too.
     struct page *page = alloc_page(GFP_KERNEL);
     REQUIRE(page);
-    page->refcount = 0;
+    page->type = PAGE_HART;
     EXPECT_MISUSE(1, __free_page(page));
-    EXPECT_EQ(page->refcount, 0);
-    page->refcount = 1;
+    EXPECT_EQ(page->type, PAGE_HART);
+    page->type = PAGE_RAW;
     __free_page(page);
 
     // With the neighbour alive the page stays a block of its own, so it is found free, not inside another.
@@ -90,7 +90,7 @@ KTEST(page_alloc, catches_the_wrong_block)
     EXPECT_MISUSE(1, __free_pages(page + 2, 1));
     EXPECT_MISUSE(1, put_page(page + 3));
     EXPECT_MISUSE(1, free_page((char *)page_to_virt(page) + PAGE_SIZE));
-    EXPECT_EQ(page->refcount, 1);
+    EXPECT_EQ(page_count(page), 1);
     split_page(page, 2);
     EXPECT_MISUSE(1, __free_pages(page, 2));
     for (unsigned i = 0; i < 4; i++)

@@ -115,22 +115,36 @@ KTEST(zone, dma32_never_comes_from_normal)
     chain_free(&chain);
 }
 
-// A request without wishes is served from the highest zone first, and from the lower one when that is down to
-// its min.
+// What a zone keeps from requests that could have come from `highest`, down to a mark.
+static uint64_t kept_pages(const struct zone *zone, const struct zone *highest, uint64_t mark)
+{
+    return zone->present_pages == 0 ? 0 : min_of(mark + zone->lowmem_reserve[highest - zones], zone->managed_pages);
+}
+
+// A request without wishes is served from the highest zone first, from the lower one when that is down to its low mark,
+// and then from what is above the min marks; the lower zone keeps its protection.
 KTEST(zone, falls_back_to_lower_zones)
 {
     struct page_chain chain = { 0 };
     struct zone *normal = &zones[ZONE_NORMAL], *dma32 = &zones[ZONE_DMA32];
-    uint64_t expected_normal = normal->free_pages - normal->watermark_min, dma32_before = dma32->free_pages;
 
     if (normal->present_pages == 0 || dma32->present_pages == 0)
         ktest_skip("RAM on one side of 4 GB only");
-    EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT, 0, expected_normal), expected_normal);
-    EXPECT_EQ(normal->free_pages, normal->watermark_min);
+    (void)free_pages_now();
+    uint64_t dma32_before = dma32->free_pages, above_low = normal->free_pages - normal->watermark_low;
+    EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT, 0, above_low), above_low);
+    (void)free_pages_now();
+    EXPECT_EQ(normal->free_pages, normal->watermark_low);
     EXPECT_EQ(dma32->free_pages, dma32_before);
     EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT, 0, 1), 1);
     EXPECT(is_dma32(chain.first));
-    EXPECT_EQ(dma32->free_pages, dma32_before - 1);
+    chain_fill(&chain, GFP_NOWAIT, 0, UINT64_MAX);
+    (void)free_pages_now();
+    EXPECT_EQ(normal->free_pages, normal->watermark_min);
+    EXPECT_EQ(dma32->free_pages, kept_pages(dma32, normal, dma32->watermark_min));
+    EXPECT_GE(dma32->lowmem_reserve[ZONE_NORMAL], normal->managed_pages / 256);
+    // Who may only have the lower zone's memory still gets it.
+    EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT | GFP_DMA32, 0, 1), dma32->lowmem_reserve[ZONE_NORMAL] > 0);
     chain_free(&chain);
 }
 
@@ -138,17 +152,22 @@ KTEST(zone, falls_back_to_lower_zones)
 KTEST(zone, watermarks_stop_each_in_turn)
 {
     struct page_chain chain = { 0 };
+    const struct zone *highest = gfp_zone(GFP_KERNEL);
 
     chain_fill(&chain, GFP_NOWAIT, 0, UINT64_MAX);
-    for (unsigned id = 0; id < ZONE_COUNT; id++)
-        EXPECT_EQ(zones[id].free_pages, zones[id].watermark_min);
+    (void)free_pages_now();
+    for (const struct zone *zone = zones; zone <= highest; zone++)
+        EXPECT_EQ(zone->free_pages, kept_pages(zone, highest, zone->watermark_min));
     EXPECT_NULL(alloc_page(GFP_NOWAIT | __GFP_NOWARN));
     chain_fill(&chain, GFP_ATOMIC, 0, UINT64_MAX);
-    for (unsigned id = 0; id < ZONE_COUNT; id++)
-        EXPECT_EQ(zones[id].free_pages, zones[id].watermark_min / 2);
+    (void)free_pages_now();
+    for (const struct zone *zone = zones; zone <= highest; zone++)
+        EXPECT_EQ(zone->free_pages, kept_pages(zone, highest, zone->watermark_min / 2));
     EXPECT_NULL(alloc_page(GFP_ATOMIC | __GFP_NOWARN));
     chain_fill(&chain, GFP_NOWAIT | __GFP_MEMALLOC, 0, UINT64_MAX);
-    EXPECT_EQ(free_pages_now(), 0);
+    (void)free_pages_now();
+    for (const struct zone *zone = zones; zone <= highest; zone++)
+        EXPECT_EQ(zone->free_pages, 0);
     EXPECT_NULL(alloc_page(GFP_NOWAIT | __GFP_MEMALLOC | __GFP_NOWARN));
     chain_free(&chain);
 }

@@ -16,8 +16,12 @@ must_check void *kstack_cache_alloc(void);
 // Keeps a stack from either function, or gives it back when there are enough. Process context.
 void kstack_cache_free(void *stack);
 
-// Gives all kept stacks of all harts back; returns the pages freed. Process context.
+// Gives kept stacks of all harts back until so many pages are free, or all; returns the pages freed. Process context.
+uint64_t kstack_cache_give_back(uint64_t pages_wanted);
 uint64_t kstack_cache_shrink(void);
+
+// Pages that could come back so: at most, where stacks share pages. Any context.
+uint64_t kstack_cache_pages(void);
 
 // Stacks handed out once more, since the start.
 uint64_t kstack_cache_reused_count(void);

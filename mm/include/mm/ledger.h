@@ -16,5 +16,5 @@ struct ledger ledger_take(void);
 // True when nobody owns more or fewer pages in `b`, the later one, than in `a`, but for two: page tables may
 // have grown, taken from what was free, since the kernel keeps emptied ones; and slabs may be more or fewer,
 // since the same number of objects may lie in another number of slabs (check_slabs and the counts of objects
-// are exact). Shrink the slab caches before both.
+// are exact). Shrink the slab caches before both. Pages in harts' lists are free.
 bool ledger_equal(const struct ledger *a, const struct ledger *b);

@@ -124,7 +124,11 @@ static always_inline void *phys_to_virt(paddr_t address)
 }
 static always_inline bool virt_is_direct(const void *pointer)
 {
-    return (uintptr_t)pointer - ARCH_DIRECT_BASE < ARCH_PHYS_LIMIT;
+    // The window is as large as it is aligned, so a shift leaves what all its addresses share.
+    _Static_assert(ARCH_DIRECT_BASE % ARCH_PHYS_LIMIT == 0, "the window is aligned to its size");
+    const unsigned shift = (unsigned)__builtin_ctzl(ARCH_PHYS_LIMIT);
+
+    return (int64_t)(uintptr_t)pointer >> shift == (int64_t)ARCH_DIRECT_BASE >> shift;
 }
 static always_inline paddr_t virt_to_phys(const void *pointer)
 {
@@ -135,9 +139,16 @@ static always_inline paddr_t virt_to_phys(const void *pointer)
 // PAGE_TAIL.
 static always_inline struct page *virt_to_page(const void *pointer)
 {
-    return MEMMAP + (virt_to_phys(pointer).value >> PAGE_SHIFT);
+    const uintptr_t base = ARCH_MEMMAP_BASE - ARCH_DIRECT_BASE / PAGE_SIZE * sizeof(struct page);
+
+    return (struct page *)((uintptr_t)pointer / PAGE_SIZE * sizeof(struct page) + base);
 }
-static always_inline void *page_to_virt(const struct page *page) { return phys_to_virt(page_to_phys(page)); }
+static always_inline void *page_to_virt(const struct page *page)
+{
+    const uintptr_t base = ARCH_DIRECT_BASE - ARCH_MEMMAP_BASE * (PAGE_SIZE / sizeof(struct page));
+
+    return (void *)((uintptr_t)page * (PAGE_SIZE / sizeof(struct page)) + base);
+}
 
 // The head of the block that `page` lies in, when the block is compound or `page` is its head; otherwise
 // `page`. Safe on any page: a tail that names a head which no longer covers it is returned as it is.

@@ -30,6 +30,8 @@ must_check struct page *page_alloc_order0(gfp_t gfp);
 must_check struct page *page_alloc_order1(gfp_t gfp);
 must_check struct page *page_alloc_order2(gfp_t gfp);
 must_check struct page *page_alloc_order3(gfp_t gfp);
+must_check struct page *page_alloc_listed(gfp_t gfp, unsigned order);     // 4 to 6
+must_check struct page *page_alloc_large(gfp_t gfp, unsigned order);      // above
 must_check void *page_alloc_zeroed(gfp_t gfp);
 
 // Flags that ask for unmovable memory from where GFP_KERNEL starts, and for nothing to be done to it.
@@ -40,11 +42,13 @@ must_check void *page_alloc_zeroed(gfp_t gfp);
 
 static always_inline must_check struct page *alloc_pages(gfp_t gfp, unsigned order)
 {
-    if (GFP_IS_PLAIN(gfp) && __builtin_constant_p(order) && order <= 3)
+    if (GFP_IS_PLAIN(gfp) && __builtin_constant_p(order))
         return order == 0   ? page_alloc_order0(gfp)
                : order == 1 ? page_alloc_order1(gfp)
                : order == 2 ? page_alloc_order2(gfp)
-                            : page_alloc_order3(gfp);
+               : order == 3 ? page_alloc_order3(gfp)
+               : order <= 6 ? page_alloc_listed(gfp, order)
+                            : page_alloc_large(gfp, order);
     return __alloc_pages(gfp, order);
 }
 static always_inline must_check struct page *alloc_page(gfp_t gfp) { return alloc_pages(gfp, 0); }
@@ -60,10 +64,12 @@ void page_free_order0(struct page *page);
 void page_free_order1(struct page *page);
 void page_free_order2(struct page *page);
 void page_free_order3(struct page *page);
+void page_free_listed(struct page *page, unsigned order);
+void page_free_large(struct page *page, unsigned order);
 
 static always_inline void __free_pages(struct page *page, unsigned order)
 {
-    if (!__builtin_constant_p(order) || order > 3)
+    if (!__builtin_constant_p(order))
         page_free_any(page, order);
     else if (order == 0)
         page_free_order0(page);
@@ -71,8 +77,12 @@ static always_inline void __free_pages(struct page *page, unsigned order)
         page_free_order1(page);
     else if (order == 2)
         page_free_order2(page);
-    else
+    else if (order == 3)
         page_free_order3(page);
+    else if (order <= 6)
+        page_free_listed(page, order);
+    else
+        page_free_large(page, order);
 }
 static always_inline void __free_page(struct page *page) { __free_pages(page, 0); }
 

@@ -31,17 +31,27 @@ struct free_counts {
 struct page_engine {
     const char *name;
 
+    // Start-up, before memory is added: sets zone->engine.
+    void (*init)(struct zone *zone);
+
     // RAM for the zone: [start, end) page frames, in no block so far. `is_blank`: the struct pages are not
     // written yet; at start-up only.
     void (*add)(struct zone *zone, pfn_t start, pfn_t end, bool is_blank);
 
     // Up to `count` (at most PAGE_BATCH_MAX) blocks into blocks[]; returns how many, 0 when there is none or fewer
-    // than keep_pages would stay.
-    unsigned (*take)(struct zone *zone, const struct page_request *request, unsigned count,
+    // than keep_pages would stay. -EAGAIN: it took too long to know; to be asked again, with interrupts unmasked in
+    // between where they can be.
+    int (*take)(struct zone *zone, const struct page_request *request, unsigned count,
                      struct page **blocks);
 
     // `count` (at most PAGE_BATCH_MAX) blocks of one order back. Their heads are of type PAGE_HART.
     void (*give)(struct zone *zone, unsigned order, unsigned count, struct page **blocks);
+
+    // One block of an order that no hart keeps a list of, and back: what callers of large blocks wait for. The block's
+    // head has `state` then; NULL where take would have to look further than at the mobility's own blocks.
+    struct page *(*take_large)(struct zone *zone, unsigned order, enum mobility mobility, uint64_t keep_pages,
+                               uint64_t state);
+    void (*give_large)(struct zone *zone, struct page *head, unsigned order);
 
     // Exact while nobody allocates.
     void (*count)(struct zone *zone, struct free_counts *counts);

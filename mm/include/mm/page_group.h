@@ -27,3 +27,20 @@ static always_inline struct page_group *pfn_to_group(pfn_t frame)
 {
     return PAGE_GROUPS + frame.value / GROUP_PAGES;
 }
+
+// The same from the struct page's address, by shifts of it alone: where the memmap starts is a multiple of a group's.
+#define GROUP_STRUCT_BYTES (GROUP_PAGES * sizeof(struct page))
+_Static_assert(ARCH_MEMMAP_BASE % GROUP_STRUCT_BYTES == 0, "a struct page's address tells its place in the group");
+
+static always_inline struct page_group *page_to_group(const struct page *page)
+{
+    uintptr_t offset = PAGE_GROUPS_BASE - ARCH_MEMMAP_BASE / GROUP_STRUCT_BYTES * sizeof(struct page_group);
+
+    return (struct page_group *)((uintptr_t)page / GROUP_STRUCT_BYTES * sizeof(struct page_group) + offset);
+}
+
+// The page's bit in its group's mask, and all higher bits of its number: what a shift of a word takes.
+static always_inline unsigned page_to_bit(const struct page *page)
+{
+    return (unsigned)((uintptr_t)page / sizeof(struct page));
+}

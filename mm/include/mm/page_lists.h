@@ -3,7 +3,7 @@
 //
 // Theory
 //
-// Every hart keeps, for each home (zone and mobility, <mm/zone.h>) and each of the orders 0 to 3, a stack of
+// Every hart keeps, for each home (zone and mobility, <mm/zone.h>) and each of the orders 0 to 6, a stack of
 // pointers to free blocks:
 //
 //     bottom[0] = NULL | block | block | ... | top: block | free slots ... | limit
@@ -14,7 +14,7 @@
 // keeps going in one direction and falls back to the least when it turns, between 1/32 and 1/4 of the stack
 // (Bonwick and Adams, USENIX 2001, size magazines by contention; here the direction is the signal).
 //
-// A list holds at most 1 MB, and less on small machines: all lists of all harts together at most 1/8 of a
+// A list holds at most 1 MB, so none of a larger order, and less on small machines: all lists of all harts together at most 1/8 of a
 // zone. Lists of other homes than the kernel's hold a quarter. When a list may hold nothing (pcp=off, failure
 // injection, and while memory is short) its limit is its bottom: each push and pop then fails, and the slow
 // path goes to the engine. So none of these costs the fast path an instruction.
@@ -25,7 +25,7 @@
 
 #include <mm/zone.h>
 
-#define PAGE_LIST_ORDERS 4
+#define PAGE_LIST_ORDERS 7
 #define PAGE_LIST_BYTES MB(1)
 #define PAGE_LIST_HOMES (ZONE_COUNT * MOBILITY_COUNT)
 
@@ -53,6 +53,10 @@ void page_lists_init(bool enabled);
 
 // Gives all blocks of this hart's lists back. Any context.
 void page_lists_drain(void);
+
+// Gives back some blocks of this hart's lists: of the first list that has any, at most a batch. False when all are
+// empty. Any context.
+bool page_lists_give_some(void);
 
 // Of every hart, and waits until they have done it. The caller may sleep. Blocks freed meanwhile may be in lists
 // again.

@@ -97,13 +97,16 @@ must_check size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, siz
 void kmem_cache_free_bulk(struct kmem_cache *cache, size_t count, void **objects);
 
 // Gives empty slabs back; returns pages freed. kmem_cache_reap does it for all caches in turn until that many
-// pages are free (and is the shrinker). Any context but interrupt.
+// pages are free, and kmem_cache_empty_pages says how many there are: the two are the shrinker. Any context but
+// interrupt.
 uint64_t kmem_cache_shrink(struct kmem_cache *cache);
 uint64_t kmem_cache_reap(uint64_t pages_wanted);
+uint64_t kmem_cache_empty_pages(void);
 
-// The one place where slabs' pages come from and go to.
+// The one place where slabs' pages come from and go to, and how many there are. slab_pages: any context.
 struct page *kmem_getpages(struct kmem_cache *cache, gfp_t gfp);
 void kmem_freepages(struct kmem_cache *cache, struct page *slab);
+uint64_t slab_pages(void);
 
 // The slab's head (its owner is the cache), or NULL when the pointer lies in no slab.
 struct page *virt_to_slab(const void *object);

@@ -42,6 +42,7 @@ enum zone_id {
 // (Z) zone lock, (C) constant once start-up is over, (A) atomic
 struct zone {
     struct spinlock lock;                      // the engine's
+    void *engine;                              // (C) the engine's own of the zone
     const char *name;                          // (C)
     uint64_t start_pfn, end_pfn;               // (C) RAM lies within; equal when the zone is empty
     uint64_t present_pages;                    // (C) RAM in the zone
@@ -53,6 +54,7 @@ struct zone {
     uint64_t watermark_low;                    // (C)
     uint64_t watermark_high;                   // (C)
     uint64_t lowmem_reserve[ZONE_COUNT];       // (C) pages, by the highest zone of the request
+    uint32_t waiters;                          // (A) who wants to hear of pages that come back (<mm/pressure.h>)
 };
 
 extern struct zone zones[ZONE_COUNT];

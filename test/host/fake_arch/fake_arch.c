@@ -56,9 +56,9 @@ uint64_t arch_timer_hz(void)
     return 1000000000;
 }
 
-void arch_clear_page(void *page)
+void *arch_clear_page(void *page)
 {
-    memset(page, 0, PAGE_SIZE);
+    return memset(page, 0, PAGE_SIZE);
 }
 
 void arch_copy_page(void *to, const void *from)
