@@ -1,16 +1,18 @@
-// Pairing heap with the node inside the object: the least first. No allocation, no locking of its own.
+// Leftist heap with the node inside the object: the least first. No allocation, no locking of its own.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Fredman, Sedgewick, Sleator, Tarjan: "The Pairing Heap: A New Form of Self-Adjusting Heap", Algorithmica 1, 1986.
-// Adding costs a constant, taking the least or any other away O(log n), amortised.
+// Crane: "Linear Lists and Priority Queues as Balanced Binary Trees", Stanford CS-72-259, 1972; Knuth, TAOCP 3, 5.2.3.
+// No node stands above one that is less, and of two children the right one has the shorter way to a missing child: so
+// the rightmost way of n nodes is at most log2(n + 1) long, and joins go down it. Adding, and taking away the least or
+// any other, cost O(log n) each, never more: timers are kept with interrupts masked.
 #pragma once
 
 #include <base/compiler.h>
 
 struct heap_node {
-    struct heap_node *child;       // the first of them
-    struct heap_node *next;        // sibling
-    struct heap_node *before;      // sibling before, or parent of the first; NULL at the root
+    struct heap_node *left, *right;
+    struct heap_node *parent;      // NULL at the root
+    unsigned rank;                 // nodes on the shortest way down to a missing child, this one included
 };
 
 struct heap {

@@ -5,6 +5,7 @@
 #include <arch/irq.h>
 #include <base/format.h>
 #include <base/string.h>
+#include <debug/irq_meter.h>
 #include <debug/klog.h>
 #include <debug/panic.h>
 #include <sync/spinlock.h>
@@ -25,6 +26,7 @@ static void early_write(const char *text, size_t size)
 static irqflags_t console_enter(void)
 {
     irqflags_t flags = arch_irq_save();
+    irq_meter_pause("the console is written character by character");
     // The hart that panics may have been stopped, or may have stopped another, inside this lock.
     if (!panic_is_under_way()) {
         lockdep_acquire_spinlock(&console_lock);
@@ -39,6 +41,7 @@ static void console_leave(irqflags_t flags)
         lockdep_release_spinlock(&console_lock);
         spin_release(&console_lock);
     }
+    irq_meter_resume();
     arch_irq_restore(flags);
 }
 

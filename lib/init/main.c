@@ -32,6 +32,7 @@
 #include <mm/kstack_cache.h>
 #include <mm/kswapd.h>
 #include <mm/memblock.h>
+#include <mm/page_history.h>
 #include <mm/page_lists.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
@@ -217,6 +218,7 @@ static init_code void unmap_early_finisher(void)
 
 static init_code void start_allocators(void)
 {
+    page_history_init();
     zones_init();
     page_lists_init(bootarg_choice("pcp") == 0);
     uint64_t free_kb = zones_free_pages() * PAGE_SIZE >> 10;
@@ -261,6 +263,11 @@ static init_code void start_harts(void)
         for (unsigned round = 0; !sched_hart_is_there(i); round++)
             arch_relax(round);
     }
+}
+
+uint64_t report_boot_instructions(void)
+{
+    return boot_instructions;
 }
 
 static void start_kswapd(void)

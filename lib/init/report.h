@@ -6,4 +6,7 @@
 
 struct machine;
 
+// Instructions from entry to working allocators.
+uint64_t report_boot_instructions(void);
+
 void report_boot(const struct machine *machine, uint64_t init_bytes_freed, uint64_t allocator_instructions);

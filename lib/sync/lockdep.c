@@ -5,6 +5,7 @@
 
 #if CONFIG_CHECKED
 
+#include <debug/irq_meter.h>
 #include <debug/panic.h>
 #include <debug/violation.h>
 #include <sync/preempt.h>
@@ -35,9 +36,11 @@ static bool is_off(void)
 #define report(...) \
     do { \
         irqflags_t report_flags_ = arch_irq_save(); \
+        irq_meter_pause("a finding is reported, with a backtrace"); \
         this_hart(is_reporting) = true; \
         violation(__VA_ARGS__); \
         this_hart(is_reporting) = false; \
+        irq_meter_resume(); \
         arch_irq_restore(report_flags_); \
     } while (0)
 

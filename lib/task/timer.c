@@ -122,17 +122,22 @@ bool timer_cancel(struct timer *timer)
     }
 }
 
+// Functions called by one interrupt. When more are due, the hardware's timer is set to a moment that is past, so that
+// interrupts of other kinds get their turn in between: they would be kept waiting for all of them otherwise.
+#define FIRED_AT_ONCE 8
+
 void timer_interrupt(void)
 {
     struct timer_queue *queue = &queues[arch_hart_index()];
     struct timer *timer;
+    unsigned left = FIRED_AT_ONCE;
     // What becomes due meanwhile has an interrupt of its own, so that this one ends.
     uint64_t now = arch_time();
 
     irqflags_t flags = spin_lock_irqsave(&queue->lock);
     // The port has turned the hardware's timer off.
     queue->programmed = UINT64_MAX;
-    while ((timer = first_of(queue)) && timer->deadline <= now) {
+    while (left-- > 0 && (timer = first_of(queue)) && timer->deadline <= now) {
         disarm_locked(queue, timer);
         queue->fired_count++;
         __atomic_store_n(&queue->running, timer, __ATOMIC_RELAXED);

@@ -5,6 +5,7 @@
 
 #include "check_private.h"
 
+#include <debug/irq_meter.h>
 #include <mm/slab.h>
 
 static void defect(struct check *check, const struct kmem_cache *cache, uint64_t frame, const char *why)
@@ -58,6 +59,7 @@ static void check_cache(struct kmem_cache *cache, void *context)
     uint64_t in_use = 0;
 
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
+    irq_meter_pause("a validator walks all slabs of a cache");
     uint64_t empty = check_list(check, cache, &cache->empty, &in_use);
     uint64_t slabs = empty + check_list(check, cache, &cache->partial, &in_use) +
                      check_list(check, cache, &cache->full, &in_use);
@@ -67,6 +69,7 @@ static void check_cache(struct kmem_cache *cache, void *context)
         defect_of_cache(check, cache, "the objects in use differ from the counters");
     if (cache->leaving != 0)
         defect_of_cache(check, cache, "slabs are leaving though nobody is at work");
+    irq_meter_resume();
     spin_unlock_irqrestore(&cache->lock, flags);
 }
 

@@ -27,8 +27,9 @@
 #define KEPT_EMPTY_SLABS 1
 #define REPORTED_LEAKS 8
 
-// Objects of a bulk call that are taken or put under one hold of the lock, which keeps interrupts out.
-#define LOCKED_BATCH 64
+// Objects of a bulk call that are taken or put, and slabs that are detached, under one hold of the lock: it keeps
+// interrupts out, and no section that does may be longer than 5,000 instructions, with every assertion compiled in.
+#define LOCKED_BATCH 16
 
 static struct kmem_cache cache_cache;      // of the struct kmem_caches
 static struct list all_caches = LIST_INIT(all_caches);
@@ -130,12 +131,22 @@ static uint64_t destroy_leaving(struct page *leaving)
 }
 
 // Detaches empty slabs until they are that many pages, or all; returns the pages.
-static uint64_t detach_empty_locked(struct kmem_cache *cache, uint64_t pages_wanted, struct page **leaving)
+static uint64_t detach_empty(struct kmem_cache *cache, uint64_t pages_wanted, struct page **leaving)
 {
     uint64_t pages = 0;
+    bool is_done = false;
 
-    for (; cache->empty != 0 && pages < pages_wanted; pages += 1UL << cache->slab_order)
-        detach_locked(cache, pfn_to_page(pfn(cache->empty)), leaving);
+    while (!is_done) {
+        irqflags_t flags = spin_lock_irqsave(&cache->lock);
+        for (unsigned i = 0; i < LOCKED_BATCH; i++) {
+            is_done = cache->empty == 0 || pages >= pages_wanted;
+            if (is_done)
+                break;
+            detach_locked(cache, pfn_to_page(pfn(cache->empty)), leaving);
+            pages += 1UL << cache->slab_order;
+        }
+        spin_unlock_irqrestore(&cache->lock, flags);
+    }
     return pages;
 }
 
@@ -290,9 +301,7 @@ uint64_t kmem_cache_shrink(struct kmem_cache *cache)
 {
     struct page *leaving = NULL;
 
-    irqflags_t flags = spin_lock_irqsave(&cache->lock);
-    detach_empty_locked(cache, UINT64_MAX, &leaving);
-    spin_unlock_irqrestore(&cache->lock, flags);
+    detach_empty(cache, UINT64_MAX, &leaving);
     return destroy_leaving(leaving);
 }
 
@@ -318,9 +327,7 @@ uint64_t kmem_cache_reap(uint64_t pages_wanted)
     list_for_each(cache, &all_caches, all) {
         if (detached >= pages_wanted)
             break;
-        irqflags_t flags = spin_lock_irqsave(&cache->lock);
-        detached += detach_empty_locked(cache, pages_wanted - detached, &leaving);
-        spin_unlock_irqrestore(&cache->lock, flags);
+        detached += detach_empty(cache, pages_wanted - detached, &leaving);
     }
     spin_unlock(&cache_list_lock);
     return destroy_leaving(leaving);
@@ -433,10 +440,8 @@ int kmem_cache_destroy(struct kmem_cache *cache)
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
     uint64_t in_use = cache->active_objects;
     unsigned found = find_in_use_locked(cache, REPORTED_LEAKS, leaks);
-    if (in_use == 0) {
+    if (in_use == 0)
         list_remove(&cache->all);
-        detach_empty_locked(cache, UINT64_MAX, &leaving);
-    }
     spin_unlock_irqrestore(&cache->lock, flags);
     spin_unlock(&cache_list_lock);
 
@@ -446,6 +451,7 @@ int kmem_cache_destroy(struct kmem_cache *cache)
             klog_error("slab: %s: in use: %p (%u of %lu)\n", cache->name, leaks[i], i + 1, in_use);
         return -EBUSY;
     }
+    detach_empty(cache, UINT64_MAX, &leaving);
     destroy_leaving(leaving);
     // Slabs that kmem_cache_reap took are still being destructed by another thread, with this cache's
     // destructor.

@@ -9,6 +9,8 @@
 #include <debug/klog.h>
 #include <init/boot_mode.h>
 #include <init/bootargs.h>
+#include <init/report.h>
+#include <mm/memblock.h>
 #include <mm/vmalloc.h>
 
 extern const struct bench_row __bench_start[], __bench_end[];
@@ -96,6 +98,16 @@ static void calibrate(void)
     }
 }
 
+static void print_sample(const struct bench *bench, const char *key, unsigned index)
+{
+    uint32_t sample = bench->samples[index];
+
+    if (bench->is_in_hundredths)
+        console_print("\"%s\": %u.%02u, ", key, sample / 100, sample % 100);
+    else
+        console_print("\"%s\": %u, ", key, sample);
+}
+
 static void report(const struct bench_row *row, struct bench *bench)
 {
     uint64_t sum = 0;
@@ -104,11 +116,18 @@ static void report(const struct bench_row *row, struct bench *bench)
     sort(bench->samples, count);
     for (unsigned i = 0; i < count; i++)
         sum += bench->samples[i];
-    uint64_t hundredths = sum * 100 / count;
-    console_print("@bench {\"name\": \"%s\", \"page_size\": %lu, \"harts\": %u, \"ops\": %u, \"min\": %u, \"p50\": %u, "
-                  "\"p99\": %u, \"max\": %u, \"mean\": %lu.%02lu}\n", row->name, PAGE_SIZE, arch_hart_count(), count,
-                  bench->samples[0], bench->samples[count / 2], bench->samples[(uint64_t)count * 99 / 100],
-                  bench->samples[count - 1], hundredths / 100, hundredths % 100);
+    uint64_t hundredths = sum * (bench->is_in_hundredths ? 1 : 100) / count;
+    console_print("@bench {\"name\": \"%s\", \"page_size\": %lu, \"harts\": %u, \"ops\": %u, ", row->name, PAGE_SIZE,
+                  arch_hart_count(), count);
+    print_sample(bench, "min", 0);
+    print_sample(bench, "p50", count / 2);
+    print_sample(bench, "p99", (unsigned)((uint64_t)count * 99 / 100));
+    print_sample(bench, "max", count - 1);
+    if (bench->has_shared_locks)
+        console_print("\"shared_locks\": %lu.%04lu, ", bench->shared_locks / 10000, bench->shared_locks % 10000);
+    if (bench->ram_mb != 0)
+        console_print("\"ram_mb\": %lu, ", bench->ram_mb);
+    console_print("\"mean\": %lu.%02lu}\n", hundredths / 100, hundredths % 100);
 }
 
 static int run_bench(void)
@@ -158,3 +177,13 @@ static void loop_row(struct bench *bench, unsigned size, unsigned variant)
     }
 }
 BENCH_ROW(loop1000, "bench.loop1000", loop_row, 1000, 0);
+
+// From the kernel's first C function until every allocator works, as it was when this kernel started.
+static void boot_row(struct bench *bench, unsigned size, unsigned variant)
+{
+    (void)size;
+    (void)variant;
+    bench->ram_mb = memblock_ram_bytes() >> 20;
+    bench_record(bench, 0, report_boot_instructions() + bench_timing_cost);
+}
+BENCH_ROW(boot, "boot.allocator", boot_row, 0, 0);

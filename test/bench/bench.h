@@ -12,9 +12,13 @@
 #define BENCH_MAX_SAMPLES 16384
 
 struct bench {
-    uint32_t *samples;             // instructions of each operation
+    uint32_t *samples;             // instructions of each operation, or hundredths of them
     unsigned count;
+    bool is_in_hundredths;
     bool out_of_memory;            // the row cannot be had on this machine
+    bool has_shared_locks;         // the row also tells how often an operation takes a lock that all harts share:
+    uint64_t shared_locks;         // in ten thousandths
+    uint64_t ram_mb;               // not 0: the row also tells how much RAM there is
 };
 
 struct bench_row {
@@ -45,6 +49,14 @@ static inline void bench_record(struct bench *bench, uint64_t before, uint64_t a
         uint64_t bench_after_ = arch_instructions(); \
         bench_record(bench, bench_before_, bench_after_); \
     } while (0)
+
+// The cost of an operation that was measured together with many others.
+static inline void bench_record_share(struct bench *bench, uint64_t instructions, uint64_t operations)
+{
+    bench->is_in_hundredths = true;
+    if (bench->count < BENCH_MAX_SAMPLES)
+        bench->samples[bench->count++] = (uint32_t)(instructions * 100 / operations);
+}
 
 // Keeps the compiler from dropping or folding a value.
 #define bench_hide(value) __asm__ volatile("" : "+r"(value) : : "memory")

@@ -16,6 +16,7 @@
 #include <mm/kernel_map.h>
 #include <mm/kmalloc.h>
 #include <mm/memblock.h>
+#include <mm/page_history.h>
 #include <mm/page_lists.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
@@ -147,6 +148,7 @@ static void start_mm(const struct kernel_image *image)
     if (kernel_map_init(image) != 0)
         panic("no memory for the kernel's map");
     arch_mmu_activate(kernel_pgtable.root);
+    page_history_init();
     zones_init();
     page_lists_init(true);
     zones_settle();

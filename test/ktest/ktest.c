@@ -8,6 +8,7 @@
 #include <base/format.h>
 #include <base/parse.h>
 #include <base/string.h>
+#include <debug/irq_meter.h>
 #include <debug/klog.h>
 #include <mm/check.h>
 #include <mm/kswapd.h>
@@ -141,6 +142,36 @@ static void shuffle_cases(unsigned count, uint64_t seed)
     }
 }
 
+// What the checked kernel's meter of masked sections says of the cases so far; the longest by places and case.
+static struct {
+    bool is_on;
+    struct irq_section longest;
+    const char *in_case;
+} masked;
+
+static void note_masked(const struct irq_section *section, const char *in_case)
+{
+    console_print("# longest section with interrupts masked in %s:\n# ", in_case);
+    irq_section_print(section, console_print);
+    console_print("\n");
+}
+
+// Interrupts were kept waiting too long by the case, or by what it called.
+static void check_masked(const struct ktest_case *test)
+{
+    struct irq_section longest = irq_meter_longest();
+
+    if (!masked.is_on)
+        return;
+    if (longest.instructions > masked.longest.instructions) {
+        masked.longest = longest;
+        masked.in_case = test->name;
+    }
+    if (!ktest_check_values(longest.instructions <= IRQ_METER_LIMIT, longest.instructions, IRQ_METER_LIMIT, test->file,
+                            (int)test->line, "expected no longer section with interrupts masked"))
+        note_masked(&longest, test->name);
+}
+
 static bool run_case(const struct ktest_case *test, uint64_t seed)
 {
     struct ktest_state before = ktest_state_take();
@@ -152,7 +183,9 @@ static bool run_case(const struct ktest_case *test, uint64_t seed)
     running = test;
     // A chance for others between cases; and a thread that runs many of them is not taken for a lost one.
     thread_yield();
+    irq_meter_mark();
     test->run();
+    check_masked(test);
     running = NULL;
 
     expected = before.misuse_count + now.expected_misuse;
@@ -182,6 +215,7 @@ unsigned ktest_run(uint64_t seed, const char *filter)
     failed = check_all();
     if (failed > 0)
         console_print("# %u defects before the first case\n", failed);
+    masked.is_on = irq_meter_is_exact();
     for (unsigned i = 0; i < count; i++) {
         bool passed = run_case(chosen[i], seed);
 
@@ -191,6 +225,8 @@ unsigned ktest_run(uint64_t seed, const char *filter)
                       passed && now.why_skipped != NULL ? now.why_skipped : "");
     }
     kswapd_resume();
+    if (masked.in_case != NULL)
+        note_masked(&masked.longest, masked.in_case);
     if (count == 0)
         console_print("# no case to run\n");
     return count > 0 ? failed : 1;

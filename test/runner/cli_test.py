@@ -187,11 +187,12 @@ def check_poweroff(report: Report) -> None:
         report.check(made == meant, f"{typed!r} is made {made!r}")
 
 
-def measure(behaviour: str, wanted: Sequence[str] = (), as_json: bool = False) -> tuple[int, str, str]:
+def measure(behaviour: str, wanted: Sequence[str] = (), as_json: bool = False,
+            runs: int = 1) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     machine = qemu.Machine(kernel=KERNELS / f"fake_{behaviour}.elf", icount=True, seed=1)
     with redirect_stdout(out), redirect_stderr(err):
-        code = bench.measure(qemu.find(), machine, LIMIT_S, wanted, as_json)
+        code = bench.measure(qemu.find(), [machine] * runs, LIMIT_S, wanted, as_json)
     return code, out.getvalue(), err.getvalue()
 
 
@@ -209,6 +210,8 @@ def check_bench(report: Report) -> None:
     order0 = {"name": "page.order0.pair", "page_size": 4096, "harts": 1, "ops": 10000,
               "min": 0, "p50": 31, "p99": 41, "max": 1200, "mean": 31.5}
     report.check(code == 0 and rows[1] == order0, f"JSON: {out}")
+    code, out, _ = measure("bench", ["page"], as_json=True, runs=2)
+    report.check(code == 0 and len(out.splitlines()) == 2 * len(rows), f"two machines: {code}: {out}")
     code, _, err = measure("bench", ["page", "nonesuch"])
     report.check(code == 2 and "'nonesuch'" in err and "'page'" not in err, f"nonesuch: {code}: {err}")
     for behaviour, expected, word in (("bench_broken", 1, "not JSON"), ("bench_panic", 3, "free list"),
@@ -221,8 +224,14 @@ def check_rows(report: Report) -> None:
     good = {"name": "a", "page_size": 4096, "harts": 1, "ops": 1,
             "min": 0, "p50": 0, "p99": 0, "max": 0, "mean": 0.5}
     bench.parse_row("@bench " + json.dumps(good))
+    more = good | {"name": "b", "shared_locks": 0.0312, "ram_mb": 512}
+    bench.parse_row("@bench " + json.dumps(more))
+    lines = bench.table([good, more])
+    report.check(lines[0].split()[-4:] == ["RAM", "(MB)", "shared", "locks"] and lines[1].split()[-1] == "0.5" and
+                 lines[2].split()[-2:] == ["512", "0.0312"] and len({len(line) for line in lines}) == 1, f"{lines}")
     bad: list[object] = [good | {"ops": 0}, good | {"name": ""}, good | {"p50": "1"}, good | {"p50": True},
-                         good | {"more": 1}, {key: good[key] for key in good if key != "max"}, [good], "a"]
+                         good | {"more": 1}, good | {"ram_mb": "1"},
+                         {key: good[key] for key in good if key != "max"}, [good], "a"]
     for row in bad:
         try:
             bench.parse_row("@bench " + json.dumps(row))

@@ -36,17 +36,16 @@ static uint64_t least_key(void)
     return least;
 }
 
-// Nodes below `first` and its siblings; adds to `defects` what is out of order or badly linked.
-static unsigned count_nodes(const struct heap_node *first, const struct heap_node *parent, unsigned *defects)
+// Nodes of the tree below `node`; adds to `defects` what is out of order, badly linked or leans to the right.
+static unsigned count_nodes(const struct heap_node *node, const struct heap_node *parent, unsigned *defects)
 {
-    unsigned count = 0;
-    const struct heap_node *before = parent;
+    if (node == NULL)
+        return 0;
+    unsigned left_rank = node->left ? node->left->rank : 0, right_rank = node->right ? node->right->rank : 0;
 
-    for (const struct heap_node *node = first; node != NULL; before = node, node = node->next) {
-        *defects += node->before != before || (parent != NULL && is_less(node, parent)) || !item_of(node)->is_in;
-        count += 1 + count_nodes(node->child, node, defects);
-    }
-    return count;
+    *defects += node->parent != parent || (parent != NULL && is_less(node, parent)) || !item_of(node)->is_in;
+    *defects += left_rank < right_rank || node->rank != right_rank + 1;
+    return 1 + count_nodes(node->left, node, defects) + count_nodes(node->right, node, defects);
 }
 
 static void clear_items(void)
@@ -112,7 +111,7 @@ KTEST(heap, empties_in_order)
     EXPECT_NULL(heap.root);
 }
 
-// The only node, the root, the first child, a middle and a last sibling can each be taken out.
+// The only node, the root, a leaf and any between can each be taken out.
 KTEST(heap, gives_back_any_node)
 {
     for (unsigned out = 0; out < 6; out++) {
@@ -135,4 +134,35 @@ KTEST(heap, gives_back_any_node)
     heap_add(&heap, &items[0].node);
     heap_remove(&heap, &items[0].node);
     EXPECT_NULL(heap.root);
+}
+
+static unsigned comparisons;
+
+static bool counts_less(const struct heap_node *a, const struct heap_node *b)
+{
+    comparisons++;
+    return is_less(a, b);
+}
+
+// No single addition or removal compares more often than the two rightmost ways are long, whatever came before it:
+// keys that rise, fall, or come by lot.
+KTEST(heap, every_step_is_short)
+{
+    for (unsigned shape = 0; shape < 3; shape++) {
+        struct heap heap = { .is_less = counts_less };
+        unsigned most = 0;
+
+        for (unsigned i = 0; i < 2 * SLOTS; i++) {
+            comparisons = 0;
+            if (i < SLOTS) {
+                items[i].key = shape == 0 ? i : shape == 1 ? SLOTS - i : ktest_random_below(SLOTS);
+                heap_add(&heap, &items[i].node);
+            } else {
+                heap_remove(&heap, heap.root);
+            }
+            most = comparisons > most ? comparisons : most;
+        }
+        EXPECT_NULL(heap.root);
+        EXPECT_LE(most, 2 * 7);
+    }
 }

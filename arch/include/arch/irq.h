@@ -11,7 +11,10 @@
 //   void arch_wait_for_interrupt(void)  stops the hart until an interrupt is pending, masked or not
 //   void arch_relax(unsigned round)     the body of every spin loop, `round` counting from 0: lets another hart make
 //                                       progress, also on a simulator that runs the harts in turn. Loses no interrupt.
-// They are compiler barriers too. None orders memory between harts.
+// They are compiler barriers too. None orders memory between harts. In the checked kernel they also tell the meter of
+// masked sections; and so does the port, of traps (<arch/irq_meter.h>).
 #pragma once
 
 #include <port/irq.h>
+
+#include <arch/irq_meter.h>

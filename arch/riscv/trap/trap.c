@@ -55,13 +55,16 @@ static void handle_interrupt(uint64_t number)
 {
     switch (number) {
     case IRQ_SOFTWARE:
+        irq_meter_begin_at((uintptr_t)riscv_handle_ipi);
         riscv_handle_ipi();
         break;
     case IRQ_TIMER:
+        irq_meter_begin_at((uintptr_t)upcall_timer);
         riscv_timer_quiet();
         upcall_timer();
         break;
     case IRQ_EXTERNAL:
+        irq_meter_begin_at((uintptr_t)upcall_external_interrupt);
         upcall_external_interrupt();
         break;
     default:
@@ -88,6 +91,7 @@ void riscv_trap(struct trap_frame *frame)
 {
     if (frame->cause & CAUSE_INTERRUPT) {
         interrupt(frame->cause & ~CAUSE_INTERRUPT);
+        irq_meter_end();
         return;
     }
     if (this_hart(riscv_probe_landing) != 0) {
@@ -95,7 +99,11 @@ void riscv_trap(struct trap_frame *frame)
         this_hart(riscv_probe_landing) = 0;
         return;
     }
+    if (IRQ_METER && (frame->status & SSTATUS_SPIE))
+        irq_meter_begin_at(frame->pc);
     upcall_trap(frame);
+    if (IRQ_METER && (frame->status & SSTATUS_SPIE))
+        irq_meter_end();
 }
 
 _Noreturn void riscv_stack_overrun(struct trap_frame *frame)
