@@ -5,8 +5,8 @@
 #include "phys_private.h"
 
 #include <base/bits.h>
-#include <base/string.h>
 #include <mm/buddy.h>
+#include <mm/page_clear.h>
 #include <sync/preempt.h>
 #include <sync/sched.h>
 
@@ -110,7 +110,7 @@ static struct page *alloc_for(const void *caller, gfp_t gfp, unsigned order)
     if (gfp & __GFP_COMP)
         name_head_in_tails(page, order);
     if (gfp & __GFP_ZERO)
-        memset(page_to_virt(page), 0, PAGE_SIZE << order);
+        pages_clear(page, order);
     return page;
 }
 

@@ -8,6 +8,7 @@
 #include <mm/buddy.h>
 #include <mm/granule.h>
 #include <mm/memblock.h>
+#include <mm/zone_layout.h>
 
 #define LARGEST_LEAF (ARCH_PT_LEAF_LEVELS - 1)
 #define MEMMAP_LEAF_BYTES pt_level_size(1)
@@ -37,7 +38,7 @@ static int map_direct(struct pgtable *table)
     for (unsigned i = 0; i < memblock_ram.count; i++) {
         const struct memblock_range *ram = &memblock_ram.range[i];
         uint64_t start = align_up(ram->start, MMU_PAGE_SIZE),
-                 end = align_down(ram->start + ram->size, MMU_PAGE_SIZE);
+                 end = align_down(min_of(ram->start + ram->size, highmem_start().value), MMU_PAGE_SIZE);
         int error = end > start ? pgtable_map(table, alias_of(paddr(start)), paddr(start), end - start,
                                               PROT_KERNEL_RW, LARGEST_LEAF) : 0;
         if (error != 0)

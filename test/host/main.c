@@ -1,7 +1,7 @@
 // The host test program: a machine of fake RAM, the kernel's own start-up of mm/ on it, and the test cases.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-//     quire-host-tests-SIZE [seed=N] [filter=PATTERN,...] [harts=N] [ram=START+SIZE,...]
+//     quire-host-tests-SIZE [seed=N] [filter=PATTERN,...] [harts=N] [ram=START+SIZE,...] [zones=LAYOUT]
 //
 // Exit code 0 when every case passed, 1 when one failed, 2 for a bad argument, 3 after a panic.
 #include "host_debug.h"
@@ -14,6 +14,7 @@
 #include <fake_arch.h>
 #include <ktest/ktest.h>
 #include <mm/kernel_map.h>
+#include <mm/kmap.h>
 #include <mm/kmalloc.h>
 #include <mm/memblock.h>
 #include <mm/pgtable.h>
@@ -27,11 +28,13 @@
 static struct {
     uint64_t seed, harts;
     char filter[512];
+    char zones[64];
     struct { uint64_t start, bytes; } ram[MAX_RAM];
     unsigned ram_count;
 } machine = {
     .seed = 1,
     .harts = 4,
+    .zones = "riscv64",
     // A hole, and RAM on both sides of 4 GB, so that DMA32 and NORMAL both have some.
     .ram = { { 0x80000000, MB(96) }, { GB(4), MB(64) } },
     .ram_count = 2,
@@ -73,6 +76,8 @@ static bool parse_argument(char *argument)
         return string_copy(machine.filter, value, sizeof(machine.filter));
     if (strcmp(argument, "harts") == 0)
         return parse_u64(value, &machine.harts) && machine.harts >= 1 && machine.harts <= MAX_HARTS;
+    if (strcmp(argument, "zones") == 0)
+        return string_copy(machine.zones, value, sizeof(machine.zones));
     if (strcmp(argument, "ram") == 0)
         return parse_ram(value);
     return false;
@@ -135,6 +140,19 @@ static struct kernel_image make_machine(void)
     return image;
 }
 
+static void lay_out_zones(void)
+{
+    struct zone_layout_error error;
+    paddr_t low, high;
+
+    if (zone_layout_parse(machine.zones, paddr(memblock_ram.range[0].start), memblock_ram_end(), &zone_layout,
+                          &error) != 0)
+        host_refuse("%s", error.text);
+    zone_layout_boot_window(&zone_layout, &low, &high);
+    memblock_set_window(low, high);
+    fake_direct_map_end(highmem_start());
+}
+
 // As lib/init does it.
 static void start_mm(const struct kernel_image *image)
 {
@@ -146,6 +164,7 @@ static void start_mm(const struct kernel_image *image)
     slab_init();
     kmalloc_init();
     vmalloc_init();
+    kmap_init();
     kernel_map_free_init(image);
 }
 
@@ -163,7 +182,8 @@ int main(int argc, char **argv)
         char shown[64];
         string_copy(shown, argv[i], sizeof(shown));
         if (!parse_argument(argv[i]))
-            host_refuse("bad argument '%s': there are seed=N filter=PATTERN,... harts=N ram=START+SIZE,...",
+            host_refuse("bad argument '%s': there are seed=N filter=PATTERN,... harts=N ram=START+SIZE,... "
+                        "zones=LAYOUT",
                         shown);
     }
     if (machine.ram[0].bytes < LEAST_RAM_BYTES)
@@ -171,6 +191,7 @@ int main(int argc, char **argv)
 
     fake_arch_init((unsigned)machine.harts);
     image = make_machine();
+    lay_out_zones();
     start_mm(&image);
     return ktest_run(machine.seed, machine.filter) == 0 ? HOST_EXIT_OK : HOST_EXIT_FAILED;
 }

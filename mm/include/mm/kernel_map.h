@@ -3,7 +3,7 @@
 //
 // Theory
 //
-// The direct map shows RAM, and nothing but RAM, by the largest leaves that fit, not executable. The image
+// The direct map shows RAM below HIGHMEM, and nothing else, by the largest leaves that fit, not executable. The image
 // shows the kernel a second time, granule by granule: text executable and read-only, rodata read-only, the
 // rest not executable. A second name must not undo that, so the direct map's alias of all that is read-only
 // in the image is read-only too, and its large leaves are split around it.
