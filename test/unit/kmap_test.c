@@ -288,6 +288,76 @@ KTEST(kmap, full_pool_sleeps_until_a_slot_is_free)
 }
 
 static struct {
+    unsigned phase;                // (A)
+    unsigned first;                // many[first] and those behind it, around the end, are in the slots
+    uint64_t wrong;
+} turn;
+
+// The pages that hart 0 holds, all of them, as this hart sees them: they are found in their slots, so nothing is
+// flushed here.
+static void look_at_slots(void)
+{
+    for (unsigned i = 0; i < KMAP_SLOTS; i++) {
+        unsigned k = (turn.first + i) % MANY;
+        char *address = kmap(many[k]);
+        turn.wrong += !granules_are_marked(address, k);
+        kunmap(many[k]);
+    }
+}
+
+static void hold_slots(unsigned first)
+{
+    turn.first = first;
+    for (unsigned i = 0; i < KMAP_SLOTS; i++)
+        address_of[i] = kmap(many[(first + i) % MANY]);
+}
+
+static void release_slots(void)
+{
+    for (unsigned i = 0; i < KMAP_SLOTS; i++)
+        kunmap(many[(turn.first + i) % MANY]);
+}
+
+static void fill_and_look(unsigned index, void *unused unused_arg)
+{
+    for (unsigned round = 0; round < 4 && index < 2; round++) {
+        if (index == 0) {
+            hold_slots(round * (MANY - KMAP_SLOTS) * 3 % MANY);
+            STORE(turn.phase, 2 * round + 1);
+        }
+        SPIN_UNTIL(LOAD(turn.phase) >= 2 * round + 1);
+        if (index == 1) {
+            look_at_slots();
+            STORE(turn.phase, 2 * round + 2);
+        }
+        SPIN_UNTIL(LOAD(turn.phase) >= 2 * round + 2);
+        if (index == 0)
+            release_slots();
+    }
+}
+
+// When slots are emptied and filled again by one hart, another that knows what was there before sees the new
+// pages.
+KTEST(kmap, other_harts_forget_emptied_slots)
+{
+    SKIP_WITHOUT_HIGHMEM();
+    if (arch_hart_count() < 2)
+        ktest_skip("there is no other hart");
+    REQUIRE(take_high_pages(many, MANY));
+    for (unsigned i = 0; i < MANY; i++) {
+        char *memory = kmap_local_page(many[i]);
+        mark_granules(memory, i);
+        kunmap_local(memory);
+    }
+    turn.phase = 0;
+    turn.wrong = 0;
+    ktest_run_on_harts(fill_and_look, NULL);
+    EXPECT_EQ(turn.wrong, 0);
+    EXPECT_EQ(kmap_stats().in_use, 0);
+    give_pages(many, MANY);
+}
+
+static struct {
     uint64_t rounds, seed;
     uint64_t wrong;                // (A)
 } churn;
