@@ -27,6 +27,7 @@
 #include <debug/klog.h>
 #include <debug/panic.h>
 #include <mm/kernel_map.h>
+#include <mm/kmap.h>
 #include <mm/kmalloc.h>
 #include <mm/kstack.h>
 #include <mm/kstack_cache.h>
@@ -64,6 +65,7 @@ BOOTARG_U64(watchdog, 0, 3600, 30, "s", "how long a hart may be deaf or a thread
 BOOTARG_TEXT(filter, 1792, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
 BOOTARG_CHOICE(pcp, "on|off", 0, "whether every hart keeps lists of free pages in front of the zones");
 BOOTARG_CHOICE(log, "error|warn|info|debug", CONFIG_LOG_LEVEL, "log lines shown");
+BOOTARG_TEXT(zones, 64, "riscv64", "zones: riscv64, x86-32, flat, or a list such as dma:16M,normal:112M,highmem");
 BOOTARG_TEXT(mode, 16, "shell", "what to do when the kernel is up: shell, test, bench, study, stress");
 
 extern const struct boot_mode __boot_modes_start[], __boot_modes_end[];
@@ -157,6 +159,50 @@ static init_code bool is_reserved(uint64_t address)
     return false;
 }
 
+static init_code bool has_ram_between(uint64_t low, uint64_t high)
+{
+    for (unsigned i = 0; i < memblock_ram.count; i++)
+        if (memblock_ram.range[i].start < high && memblock_ram.range[i].start + memblock_ram.range[i].size > low)
+            return true;
+    return false;
+}
+
+// Chooses where the zones lie, and with that where start-up takes memory from now on.
+static init_code void lay_out_zones(void)
+{
+    static struct zone_layout_error error;
+    const struct kernel_image *image = image_describe();
+    uint64_t image_end = image->phys.value + (image->end.value - image->start.value);
+    paddr_t low, high;
+
+    if (zone_layout_parse(bootarg_text("zones"), paddr(memblock_ram.range[0].start), memblock_ram_end(), &zone_layout,
+                          &error) != 0)
+        refuse("%s", error.text);
+    if (image_end > highmem_start().value)
+        refuse("boot argument zones=%s: the kernel image, %#lx + %#lx, would lie in HIGHMEM, from %#lx on",
+               bootarg_text("zones"), image->phys.value, image_end - image->phys.value, highmem_start().value);
+    zone_layout_boot_window(&zone_layout, &low, &high);
+    if (!has_ram_between(low.value, high.value))
+        refuse("boot argument zones=%s: no RAM is left for the kernel in NORMAL, %#lx to %#lx", bootarg_text("zones"),
+               low.value, high.value);
+    memblock_set_window(low, high);
+}
+
+// In HIGHMEM the device tree would have no address. The early tables still show it there.
+static init_code void move_device_tree(void)
+{
+    paddr_t copy;
+
+    if (device_tree_phys.value + device_tree_bytes <= highmem_start().value)
+        return;
+    // Of a tree that begins below HIGHMEM, nothing is overwritten.
+    if (!memblock_alloc(device_tree_bytes, MMU_PAGE_SIZE, device_tree_phys, PAGE_FIRMWARE, &copy))
+        refuse("boot argument zones=%s: no memory below HIGHMEM for the device tree of %lu bytes",
+               bootarg_text("zones"), device_tree_bytes);
+    memcpy(phys_to_virt(copy), phys_to_virt(device_tree_phys), device_tree_bytes);
+    device_tree_phys = copy;
+}
+
 // The early tables show all of the physical window, so a range that ends past the memory that is there can be told
 // here, and need not become a fault somewhere later.
 static init_code void probe_ram(void)
@@ -189,9 +235,11 @@ static init_code void describe_memory(void)
         reserve(machine.reserved[i].name, paddr(machine.reserved[i].start), machine.reserved[i].size_bytes,
                 PAGE_FIRMWARE);
     reserve("kernel image", image->phys, image_bytes, PAGE_IMAGE);
-    reserve("device tree", device_tree_phys, device_tree_bytes, PAGE_FIRMWARE);
     reserve("initrd", paddr(machine.initrd_start), machine.initrd_size_bytes, PAGE_INITRD);
     probe_ram();
+    lay_out_zones();
+    move_device_tree();
+    reserve("device tree", device_tree_phys, device_tree_bytes, PAGE_FIRMWARE);
 }
 
 // The board's finisher stays reachable between the early tables and plat_init, so that a panic can end the machine.
@@ -202,7 +250,8 @@ static init_code void map_kernel(void)
     if (kernel_map_init(image_describe()) != 0 ||
         (machine.finisher && pgtable_map(&kernel_pgtable, vaddr_of(phys_to_virt(finisher)), finisher, MMU_PAGE_SIZE,
                                          PROT_KERNEL_IO, 0) != 0))
-        refuse("%lu KB of RAM are too little for the memory map", memblock_ram_bytes() >> 10);
+        refuse("%lu KB of RAM are too little for the memory map, with zones=%s", memblock_ram_bytes() >> 10,
+               bootarg_text("zones"));
     arch_mmu_activate(kernel_pgtable.root);
 }
 
@@ -221,14 +270,16 @@ static init_code void start_allocators(void)
     page_history_init();
     zones_init();
     page_lists_init(bootarg_choice("pcp") == 0);
-    uint64_t free_kb = zones_free_pages() * PAGE_SIZE >> 10;
+    uint64_t free_kb = zones_free_direct_pages() * PAGE_SIZE >> 10;
     uint64_t needed_kb = (START_UP_BYTES + machine.hart_count * START_UP_BYTES_PER_HART) >> 10;
     if (free_kb < needed_kb)
-        refuse("%lu KB of RAM are free behind the kernel, too little: start-up needs %lu KB", free_kb, needed_kb);
+        refuse("%lu KB of RAM are free behind the kernel, too little: start-up needs %lu KB, with zones=%s", free_kb,
+               needed_kb, bootarg_text("zones"));
     pgtable_use_granules(&kernel_pgtable);
     slab_init();
     kmalloc_init();
     vmalloc_init();
+    kmap_init();
     kstack_cache_init();
     boot_instructions = arch_instructions() - boot_instructions;
 }

@@ -116,7 +116,8 @@ static void print_physical_map(void)
 
 static void print_zones(void)
 {
-    console_print("\n  zone     page frames            present  managed     free   min/low/high (pages)\n");
+    console_print("\n  zone     page frames            present  managed     free   min/low/high (pages; zones=%s)\n",
+                  bootarg_text("zones"));
     for (unsigned id = 0; id < ZONE_COUNT; id++) {
         const struct zone *zone = &zones[id];
         if (zone->present_pages == 0)

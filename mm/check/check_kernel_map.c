@@ -1,4 +1,4 @@
-// Validator of the kernel's map: the direct map shows RAM and only RAM, the memmap is there, rights are kept.
+// Validator of the kernel's map: the direct map shows RAM below HIGHMEM only, the memmap is there, rights are kept.
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include <mm/check.h>
@@ -8,6 +8,7 @@
 #include <mm/kernel_map.h>
 #include <mm/memblock.h>
 #include <mm/page.h>
+#include <mm/zone_layout.h>
 
 struct map_check {
     struct check check;
@@ -48,7 +49,8 @@ unsigned check_kernel_map(void)
 
     for (unsigned i = 0; i < memblock_ram.count; i++) {
         uint64_t start = memblock_ram.range[i].start, end = start + memblock_ram.range[i].size;
-        uint64_t first = align_up(start, MMU_PAGE_SIZE), past = align_down(end, MMU_PAGE_SIZE);
+        uint64_t first = align_up(start, MMU_PAGE_SIZE),
+                 past = align_down(min_of(end, highmem_start().value), MMU_PAGE_SIZE);
         ram_bytes += past > first ? past - first : 0;
         check_memmap_of(&check, start >> PAGE_SHIFT);
         check_memmap_of(&check, (end - 1) >> PAGE_SHIFT);
@@ -56,6 +58,6 @@ unsigned check_kernel_map(void)
     pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_DIRECT_BASE), ARCH_PHYS_LIMIT, check_direct_leaf,
                           &check);
     if (check.direct_bytes != ram_bytes)
-        defect(&check, ARCH_DIRECT_BASE, "the direct map does not show exactly RAM");
+        defect(&check, ARCH_DIRECT_BASE, "the direct map does not show exactly RAM below HIGHMEM");
     return check.check.defects;
 }

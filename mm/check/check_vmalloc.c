@@ -5,6 +5,7 @@
 
 #include "check_private.h"
 
+#include <mm/kmap.h>
 #include <mm/pgtable.h>
 #include <mm/vmalloc.h>
 
@@ -46,6 +47,10 @@ static void check_granule(struct vmalloc_check *check, const struct vmalloc_area
         if (page == NULL)
             defect(check, va, "mapped to no memory");
         break;
+    case VMALLOC_KMAP:
+        if (page == NULL || page != kmap_shown_page(vaddr(va)) || phys.value % PAGE_SIZE != va % PAGE_SIZE)
+            defect(check, va, "mapped to another page than kmap shows there");
+        break;
     default:
         defect(check, va, "of no kind");
     }
@@ -68,13 +73,20 @@ static void check_pages(struct vmalloc_check *check, const struct vmalloc_area *
     check->owned_pages += pages;
 }
 
+// Whether a granule of the area should be mapped.
+static bool is_shown(const struct vmalloc_area *area, uint64_t va)
+{
+    if (va - area->start.value >= area->size)
+        return false;
+    return area->kind != VMALLOC_KMAP || kmap_shown_page(vaddr(va)) != NULL;
+}
+
 static void check_area(const struct vmalloc_area *area, void *context)
 {
     struct vmalloc_check *check = context;
     uint64_t first = area->range_start.value, past = first + area->range_size;
 
     check->areas++;
-    check->mapped_bytes += area->size;
     check->range_bytes += area->range_size;
     if (area->start.value < first || area->start.value + area->size > past || area->size == area->range_size)
         defect(check, first, "the area is not inside its range, or has no guard");
@@ -82,11 +94,12 @@ static void check_area(const struct vmalloc_area *area, void *context)
         check_pages(check, area);
     for (uint64_t va = first; va < past; va += MMU_PAGE_SIZE) {
         struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, vaddr(va));
-        bool is_guard = va - area->start.value >= area->size;
-        if (walk.mapped == is_guard)
-            defect(check, va, is_guard ? "a guard is mapped" : "a granule of the area is not mapped");
+        bool is_expected = is_shown(area, va);
+        if (walk.mapped != is_expected)
+            defect(check, va, is_expected ? "a granule of the area is not mapped" : "a guard is mapped");
         else if (walk.mapped)
             check_granule(check, area, va, walk.pa);
+        check->mapped_bytes += is_expected ? MMU_PAGE_SIZE : 0;
     }
 }
 
@@ -103,6 +116,8 @@ unsigned check_vmalloc(void)
     const char *why;
 
     if (!vmem_is_consistent(&vmalloc_arena, &why))
+        defect(&check, ARCH_VMALLOC_BASE, why);
+    if (!kmap_is_consistent(&why))
         defect(&check, ARCH_VMALLOC_BASE, why);
     vmalloc_for_each(check_area, &check);
     if (check.areas != stats.area_count || check.owned_pages != stats.pages)

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // A line is a name, a number and "kB" (proc(5)). Of Linux's lines there are those whose subject exists here;
-// Buffers, Cached and Swap do not yet, and are there as zeros because every reader of the file asks for them.
+// Buffers, Cached and Swap do not yet, and are there as zeros because every reader of the file asks for them. As in
+// Linux, High and Low are told where there is HIGHMEM.
 
 #include <debug/klog.h>
 #include <debug/shell.h>
@@ -61,6 +62,16 @@ static void print_pages(const char *name, uint64_t pages)
     print_bytes(name, pages * PAGE_SIZE);
 }
 
+static void print_high_and_low(void)
+{
+    uint64_t high = zones[ZONE_HIGHMEM].managed_pages, free_low = zones_free_direct_pages(), free = zones_free_pages();
+
+    print_pages("HighTotal:", high);
+    print_pages("HighFree:", free - min_of(free, free_low));
+    print_pages("LowTotal:", zones_managed_pages() - high);
+    print_pages("LowFree:", free_low);
+}
+
 static int command_meminfo(int argc unused_arg, char **argv unused_arg)
 {
     struct slab_pages slab = { 0, 0 };
@@ -74,6 +85,8 @@ static int command_meminfo(int argc unused_arg, char **argv unused_arg)
     print_pages("MemAvailable:", available_pages(slab.reclaimable));
     print_pages("Buffers:", 0);
     print_pages("Cached:", 0);
+    if (zones[ZONE_HIGHMEM].present_pages > 0)
+        print_high_and_low();
     print_pages("SwapTotal:", 0);
     print_pages("SwapFree:", 0);
     print_pages("Slab:", slab.reclaimable + slab.unreclaimable);

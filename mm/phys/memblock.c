@@ -7,6 +7,8 @@
 
 struct memblock_list memblock_ram, memblock_reserved;
 
+static uint64_t window_low, window_high = ARCH_PHYS_LIMIT;
+
 // The list being written. A list that cannot hold the result is left as it was.
 static struct memblock_list scratch;
 
@@ -19,6 +21,14 @@ void memblock_reset(void)
 {
     memblock_ram.count = 0;
     memblock_reserved.count = 0;
+    window_low = 0;
+    window_high = ARCH_PHYS_LIMIT;
+}
+
+void memblock_set_window(paddr_t low, paddr_t high)
+{
+    window_low = low.value;
+    window_high = high.value;
 }
 
 // Appends [start, end) to the scratch list, united with its last range if they touch and agree. An empty
@@ -129,12 +139,15 @@ bool memblock_alloc_unwritten(uint64_t size_bytes, uint64_t alignment, paddr_t l
 {
     uint64_t start;
 
+    uint64_t window_end = min_of(limit.value, window_high);
+
     ASSERT(is_power_of_two(alignment));
     if (size_bytes == 0)
         return false;
     for (unsigned i = memblock_ram.count; i-- > 0;) {
         const struct memblock_range *ram = &memblock_ram.range[i];
-        if (!find_top_down(ram->start, min_of(range_end(ram), limit.value), size_bytes, alignment, &start))
+        if (!find_top_down(max_of(ram->start, window_low), min_of(range_end(ram), window_end), size_bytes, alignment,
+                           &start))
             continue;
         if (memblock_reserve(paddr(start), size_bytes, owner) != 0)
             return false;

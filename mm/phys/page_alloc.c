@@ -7,7 +7,7 @@
 #include <arch/atomic.h>
 #include <arch/page_ops.h>
 #include <base/bits.h>
-#include <base/string.h>
+#include <mm/page_clear.h>
 #include <mm/page_engine.h>
 #include <mm/page_lists.h>
 #include <mm/pressure.h>

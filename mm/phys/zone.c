@@ -10,14 +10,10 @@
 #include <mm/page_group.h>
 #include <mm/page_lists.h>
 
-#define DMA32_LIMIT GB(4)
-
 // Linux's sysctl_lowmem_reserve_ratio: one page kept for so many above.
 #define LOW_RATIO 256
 #define NORMAL_RATIO 32
 
-// Every zone boundary is a multiple of the largest block, so that no merge can cross one.
-_Static_assert(DMA32_LIMIT % (1UL << MAX_BLOCK_SHIFT) == 0, "a block lies in one zone");
 _Static_assert(MAX_PFN - 1 <= UINT32_MAX, "links are 32-bit page frame numbers");
 
 struct zone zones[ZONE_COUNT] = {
@@ -28,11 +24,6 @@ struct zone zones[ZONE_COUNT] = {
 };
 
 unsigned zone_of_kernel;
-
-struct zone *zone_of(pfn_t frame)
-{
-    return &zones[frame.value < DMA32_LIMIT >> PAGE_SHIFT ? ZONE_DMA32 : ZONE_NORMAL];
-}
 
 bool zones_next_ram(uint64_t *cursor, pfn_t *start, pfn_t *end)
 {
@@ -48,19 +39,26 @@ bool zones_next_ram(uint64_t *cursor, pfn_t *start, pfn_t *end)
     return false;
 }
 
+// The end of the zone that holds the frame, by the layout.
+static init_code uint64_t zone_end(uint64_t frame)
+{
+    return frame < zone_layout.normal_start ? zone_layout.normal_start
+           : frame < zone_layout.normal_end ? zone_layout.normal_end
+                                            : MAX_PFN;
+}
+
+// Ranges come in ascending order; one may lie in several zones, and a zone in several ranges.
 static init_code void stretch_zones(pfn_t start, pfn_t end)
 {
-    const pfn_t boundary = pfn(DMA32_LIMIT >> PAGE_SHIFT);
+    for (uint64_t at = start.value, past; at < end.value; at = past) {
+        struct zone *zone = zone_of(pfn(at));
 
-    if (start.value < boundary.value && end.value > boundary.value) {
-        stretch_zones(start, boundary);
-        start = boundary;
+        past = min_of(zone_end(at), end.value);
+        if (zone->present_pages == 0)
+            zone->start_pfn = at;
+        zone->end_pfn = past;
+        zone->present_pages += past - at;
     }
-    struct zone *zone = zone_of(start);
-    if (zone->present_pages == 0)
-        zone->start_pfn = start.value;
-    zone->end_pfn = end.value;
-    zone->present_pages += end.value - start.value;
 }
 
 // Newton's method from above: stops at the floor of the root.
@@ -219,11 +217,11 @@ struct zone *gfp_zone(gfp_t gfp)
     return NULL;
 }
 
-static uint64_t locked_sum(size_t field_offset)
+static uint64_t locked_sum(size_t field_offset, unsigned past_id)
 {
     uint64_t sum = 0;
 
-    for (unsigned id = 0; id < ZONE_COUNT; id++) {
+    for (unsigned id = 0; id < past_id; id++) {
         irqflags_t flags = spin_lock_irqsave(&zones[id].lock);
         sum += *(uint64_t *)((char *)&zones[id] + field_offset);
         spin_unlock_irqrestore(&zones[id].lock, flags);
@@ -233,10 +231,15 @@ static uint64_t locked_sum(size_t field_offset)
 
 uint64_t zones_free_pages(void)
 {
-    return locked_sum(offsetof(struct zone, free_pages));
+    return locked_sum(offsetof(struct zone, free_pages), ZONE_COUNT);
 }
 
 uint64_t zones_managed_pages(void)
 {
-    return locked_sum(offsetof(struct zone, managed_pages));
+    return locked_sum(offsetof(struct zone, managed_pages), ZONE_COUNT);
+}
+
+uint64_t zones_free_direct_pages(void)
+{
+    return locked_sum(offsetof(struct zone, free_pages), ZONE_HIGHMEM);
 }

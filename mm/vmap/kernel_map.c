@@ -10,6 +10,7 @@
 #include <mm/memblock.h>
 #include <mm/page_group.h>
 #include <mm/zone.h>
+#include <mm/zone_layout.h>
 
 #define LARGEST_LEAF (ARCH_PT_LEAF_LEVELS - 1)
 #define MEMMAP_LEAF_BYTES pt_level_size(1)
@@ -35,12 +36,12 @@ static vaddr_t alias_of(paddr_t phys)
     return vaddr_of(phys_to_virt(phys));
 }
 
-static int map_direct(struct pgtable *table)
+static int map_direct(struct pgtable *table, paddr_t direct_end)
 {
     for (unsigned i = 0; i < memblock_ram.count; i++) {
         const struct memblock_range *ram = &memblock_ram.range[i];
         uint64_t start = align_up(ram->start, MMU_PAGE_SIZE),
-                 end = align_down(ram->start + ram->size, MMU_PAGE_SIZE);
+                 end = align_down(min_of(ram->start + ram->size, direct_end.value), MMU_PAGE_SIZE);
         int error = end > start ? pgtable_map(table, alias_of(paddr(start)), paddr(start), end - start,
                                               PROT_KERNEL_RW, LARGEST_LEAF) : 0;
         if (error != 0)
@@ -217,14 +218,14 @@ static int map_memmap_holes(struct pgtable *table)
                       ARCH_MEMMAP_BASE + (MEMMAP_WINDOW_BYTES - 1));
 }
 
-int kernel_map_build(struct pgtable *table, const struct kernel_image *image)
+int kernel_map_build(struct pgtable *table, const struct kernel_image *image, paddr_t direct_end)
 {
     int error;
 
     *table = (struct pgtable){ .lock = SPINLOCK_INIT(PAGE_TABLE), .table_alloc = table_from_memblock };
     if (!table->table_alloc(table, GFP_NOWAIT, &table->root))
         return -ENOMEM;
-    if ((error = map_direct(table)) != 0 || (error = map_image(table, image)) != 0 ||
+    if ((error = map_direct(table, direct_end)) != 0 || (error = map_image(table, image)) != 0 ||
         (error = map_memmap(table)) != 0)
         return error;
     return map_memmap_holes(table);
@@ -234,7 +235,7 @@ static uint64_t memmap_bytes;      // (C) after kernel_map_init
 
 int kernel_map_init(const struct kernel_image *image)
 {
-    int error = kernel_map_build(&kernel_pgtable, image);
+    int error = kernel_map_build(&kernel_pgtable, image, highmem_start());
 
     for (unsigned i = 0; i < memblock_reserved.count; i++)
         if (memblock_reserved.range[i].owner == PAGE_MEMMAP)

@@ -362,6 +362,20 @@ struct pgtable_walk pgtable_walk(const struct pgtable *table, vaddr_t va)
     return walk;
 }
 
+pte_t *pgtable_granule_entry(const struct pgtable *table, vaddr_t va)
+{
+    unsigned level = 0;
+    pte_t *entry = find_slot(table, va.value, &level);
+
+    return level == 0 ? entry : NULL;
+}
+
+void pgtable_write_granules(pte_t *entry, unsigned count, paddr_t pa, unsigned prot)
+{
+    for (unsigned i = 0; i < count; i++)
+        pte_store(entry + i, prot != 0 ? arch_pte_leaf(paddr_add(pa, i * MMU_PAGE_SIZE), prot, 0) : (pte_t){ 0 });
+}
+
 struct leaf_callback {
     void (*visit)(vaddr_t va, pte_t leaf, unsigned level, void *context);
     void *context;

@@ -166,6 +166,25 @@ def little_memory(setup: Setup, free_bytes: int) -> Case:
     return Case(f"{free_bytes >> 10}_kb_free", tree, r"cannot start: .*\d")
 
 
+# What zones= refuses: the texts, and layouts that this machine cannot run with.
+BAD_ZONES = [
+    ("unknown", "x86-64", r': entry "x86-64": there is no such zone or layout'),
+    ("dma32_in_a_list", "dma32:16M,normal", r': entry "dma32:16M": there is no such zone'),
+    ("twice", "dma:4M,dma:8M,normal", r': entry "dma:8M": dma is there twice'),
+    ("out_of_order", "normal:64M,dma:96M,highmem", r': entry "dma:96M": dma comes before normal'),
+    ("without_normal", "dma:16M,highmem", r': entry "dma:16M,highmem": normal is missing'),
+    ("without_end", "dma,normal", r': entry "dma": only the last zone may leave out where it ends'),
+    ("no_number", "dma:16MB,normal", r': entry "dma:16MB": "16MB" is not a size'),
+    ("not_a_multiple", "dma:15M,normal", r': entry "dma:15M": the end 15M is not a multiple of 4 MB'),
+    ("not_growing", "dma:16M,normal:16M,highmem", r': entry "normal:16M": the end 16M is not above the zone'),
+    ("beyond", "dma:16M,normal:999G,highmem", r': entry "normal:999G": the end 999G is beyond'),
+    ("ram_without_zone", "dma:16M,normal:64M", r': entry "normal:64M": the last zone ends at 64M, and RAM only'),
+    ("too_little_normal", "normal:4M,highmem", r"=normal:4M,highmem|.* too little.* zones=normal:4M,highmem"),
+    ("no_normal_ram", "dma:512M,normal:1G,highmem", r"=dma:512M,.*: no RAM is left for the kernel in NORMAL"),
+    ("too_long", "dma:16M," * 9, r": \"dma:16M.*\" has 72 characters, more than 64"),
+]
+
+
 def boards(max_harts: int) -> list[Board]:
     """What a user can get wrong on QEMU's command line."""
     return [
@@ -180,6 +199,8 @@ def boards(max_harts: int) -> list[Board]:
         Board("word_without_equals", r"boot argument \"verbose\" is not of the form name=value", "verbose"),
         Board("argument_given_twice", r"boot argument seed is given twice: 1 and 2", "seed=1 seed=2"),
         Board("quoted_value", r"boot argument mode=\"test\": quotes have no meaning", 'mode="test"'),
+        *[Board(f"zones_{name}", rf"cannot start: (boot argument zones)?{says}", f"zones={value}")
+          for name, value, says in BAD_ZONES],
         Board("too_many_harts", rf"the machine has {max_harts + 1} usable harts, .* at most {max_harts}$",
               harts=max_harts + 1),
     ]

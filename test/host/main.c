@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 //     quire-host-tests-SIZE [seed=N] [filter=PATTERN,...] [rounds=few|all] [harts=N] [ram=START+SIZE,...]
+//                           [zones=LAYOUT]
 //
 // Exit code 0 when every case passed, 1 when one failed, 2 for a bad argument, 3 after a panic.
 #include "host_debug.h"
@@ -14,6 +15,7 @@
 #include <fake_arch.h>
 #include <ktest/ktest.h>
 #include <mm/kernel_map.h>
+#include <mm/kmap.h>
 #include <mm/kmalloc.h>
 #include <mm/memblock.h>
 #include <mm/page_history.h>
@@ -30,11 +32,13 @@ static struct {
     uint64_t seed, harts;
     bool wants_all_rounds;
     char filter[512];
+    char zones[64];
     struct { uint64_t start, bytes; } ram[MAX_RAM];
     unsigned ram_count;
 } machine = {
     .seed = 1,
     .harts = 4,
+    .zones = "riscv64",
     // A hole, and RAM on both sides of 4 GB, so that DMA32 and NORMAL both have some.
     .ram = { { 0x80000000, MB(96) }, { GB(4), MB(64) } },
     .ram_count = 2,
@@ -80,6 +84,8 @@ static bool parse_argument(char *argument)
         machine.wants_all_rounds = strcmp(value, "all") == 0;
         return machine.wants_all_rounds || strcmp(value, "few") == 0;
     }
+    if (strcmp(argument, "zones") == 0)
+        return string_copy(machine.zones, value, sizeof(machine.zones));
     if (strcmp(argument, "ram") == 0)
         return parse_ram(value);
     return false;
@@ -142,6 +148,19 @@ static struct kernel_image make_machine(void)
     return image;
 }
 
+static void lay_out_zones(void)
+{
+    struct zone_layout_error error;
+    paddr_t low, high;
+
+    if (zone_layout_parse(machine.zones, paddr(memblock_ram.range[0].start), memblock_ram_end(), &zone_layout,
+                          &error) != 0)
+        host_refuse("%s", error.text);
+    zone_layout_boot_window(&zone_layout, &low, &high);
+    memblock_set_window(low, high);
+    fake_direct_map_end(highmem_start());
+}
+
 // As lib/init does it.
 static void start_mm(const struct kernel_image *image)
 {
@@ -156,6 +175,7 @@ static void start_mm(const struct kernel_image *image)
     slab_init();
     kmalloc_init();
     vmalloc_init();
+    kmap_init();
     kernel_map_free_init(image);
 }
 
@@ -179,13 +199,14 @@ int main(int argc, char **argv)
         string_copy(shown, argv[i], sizeof(shown));
         if (!parse_argument(argv[i]))
             host_refuse("bad argument '%s': there are seed=N filter=PATTERN,... rounds=few|all harts=N "
-                        "ram=START+SIZE,...", shown);
+                        "ram=START+SIZE,... zones=LAYOUT", shown);
     }
     if (machine.ram[0].bytes < LEAST_RAM_BYTES)
         host_refuse("ram: the first range is less than %lu MB", LEAST_RAM_BYTES >> 20);
 
     fake_arch_init((unsigned)machine.harts);
     image = make_machine();
+    lay_out_zones();
     start_mm(&image);
     return ktest_run(machine.seed, machine.filter) == 0 ? HOST_EXIT_OK : HOST_EXIT_FAILED;
 }

@@ -3,11 +3,11 @@
 #include <fake_arch.h>
 
 #include "../unit/access.h"
+#include "../unit/highmem_support.h"
 
 #include <arch/tlb.h>
 #include <ktest/ktest.h>
 #include <mm/kstack.h>
-#include <mm/page_alloc.h>
 #include <mm/vmalloc.h>
 
 static uint64_t reachable_granules(const char *start, uint64_t bytes)
@@ -85,4 +85,83 @@ KTEST(vmap_flush, dropped_flush_is_seen)
     EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), GRANULES_PER_PAGE);
     arch_tlb_flush_kernel(vaddr_of(area + PAGE_SIZE * 2), PAGE_SIZE);
     EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), 0);
+}
+
+// A local mapping flushes its granules on this hart, when it comes and when it goes, and those of no other.
+KTEST(vmap_flush, local_kmap_names_its_slot)
+{
+    SKIP_WITHOUT_HIGHMEM();
+    struct page *pages[2];
+
+    REQUIRE(take_high_pages(pages, 2));
+    char *outer = kmap_local_page(pages[0]);
+    mark_granules(outer, 1);
+    for (unsigned round = 0; round < 2; round++) {
+        struct fake_tlb_stats before = fake_tlb_stats();
+        char *address = kmap_local_page(pages[1]);
+        mark_granules(address, 2);
+        struct fake_tlb_stats mapped = fake_tlb_stats();
+        EXPECT_EQ(mapped.last_start.value, (uintptr_t)address);
+        EXPECT_EQ(mapped.last_bytes, PAGE_SIZE);
+        kunmap_local(address);
+        struct fake_tlb_stats after = fake_tlb_stats();
+        EXPECT_EQ(after.local_flushes - before.local_flushes, 2);
+        EXPECT_EQ(after.kernel_flushes, before.kernel_flushes);
+        EXPECT_EQ(after.granules_dropped - mapped.granules_dropped, GRANULES_PER_PAGE);
+        EXPECT_EQ(after.last_start.value, (uintptr_t)address);
+        EXPECT_EQ(after.last_bytes, PAGE_SIZE);
+    }
+    EXPECT_EQ(reachable_granules(outer, PAGE_SIZE), GRANULES_PER_PAGE);
+    kunmap_local(outer);
+    give_pages(pages, 2);
+}
+
+// The pool's slots that nobody uses are flushed on all harts by one call, from the first to the last of them.
+KTEST(vmap_flush, kmap_flushes_once_for_all)
+{
+    SKIP_WITHOUT_HIGHMEM();
+    static struct page *pages[KMAP_SLOTS + 1];
+    char *lowest = (char *)-1UL, *address[KMAP_SLOTS];
+
+    REQUIRE(take_high_pages(pages, KMAP_SLOTS + 1));
+    for (unsigned i = 0; i < KMAP_SLOTS; i++) {
+        address[i] = kmap(pages[i]);
+        lowest = min_of(lowest, address[i]);
+    }
+    // Only now, since on the way slots of earlier cases may have been flushed, and these with them.
+    for (unsigned i = 0; i < KMAP_SLOTS; i++)
+        mark_granules(address[i], i);
+    for (unsigned i = 0; i < KMAP_SLOTS; i++)
+        kunmap(pages[i]);
+    struct fake_tlb_stats before = fake_tlb_stats();
+    char *one_more = kmap(pages[KMAP_SLOTS]);
+    struct fake_tlb_stats after = fake_tlb_stats();
+    EXPECT_EQ(after.kernel_flushes - before.kernel_flushes, 1);
+    EXPECT_EQ(after.local_flushes - before.local_flushes, 1);
+    EXPECT_EQ(after.granules_named - before.granules_named, (KMAP_SLOTS + 1) * GRANULES_PER_PAGE);
+    EXPECT_EQ(after.granules_dropped - before.granules_dropped, KMAP_SLOTS * GRANULES_PER_PAGE);
+    EXPECT_EQ(after.last_start.value, (uintptr_t)one_more);
+    for (unsigned i = 0; i < KMAP_SLOTS; i++)
+        EXPECT_EQ(reachable_granules(address[i], PAGE_SIZE), address[i] == one_more ? GRANULES_PER_PAGE : 0);
+    EXPECT_EQ(one_more, lowest);
+    kunmap(pages[KMAP_SLOTS]);
+    give_pages(pages, KMAP_SLOTS + 1);
+}
+
+// Without its flush a slot still shows the page that it showed before: the cases above can fail.
+KTEST(vmap_flush, kmap_without_flush_is_seen)
+{
+    SKIP_WITHOUT_HIGHMEM();
+    struct page *page;
+
+    REQUIRE(take_high_pages(&page, 1));
+    char *address = kmap_local_page(page);
+    mark_granules(address, 1);
+    fake_tlb_ignore_flushes(true);
+    kunmap_local(address);
+    fake_tlb_ignore_flushes(false);
+    EXPECT_EQ(reachable_granules(address, PAGE_SIZE), GRANULES_PER_PAGE);
+    arch_tlb_flush_local(vaddr_of(address), PAGE_SIZE);
+    EXPECT_EQ(reachable_granules(address, PAGE_SIZE), 0);
+    give_pages(&page, 1);
 }

@@ -120,5 +120,5 @@ bool ktest_check_text(const char *a, const char *b, const char *file, int line, 
 void ktest_mark_skipped(const char *why);
 void ktest_expect_misuse(uint64_t count);
 
-// Misuse that mm/ has reported since the start: pages, granules, objects and vmalloc areas together.
+// Misuse that mm/ has reported since the start: of pages, granules, objects, vmalloc areas and kmap together.
 uint64_t ktest_misuse_count(void);

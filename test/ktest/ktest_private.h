@@ -21,6 +21,7 @@ struct ktest_state {
     struct ledger ledger;
     uint64_t live_objects;         // of the slab caches whose users keep no stock
     uint64_t vmalloc_areas;
+    uint64_t kmap_slots;
     uint64_t misuse_count;
 };
 

@@ -3,6 +3,7 @@
 #include "ktest_private.h"
 
 #include <base/string.h>
+#include <mm/kmap.h>
 #include <mm/kstack_cache.h>
 #include <mm/page_alloc.h>
 #include <mm/page_engine.h>
@@ -37,7 +38,8 @@ static void note_live_objects(struct kmem_cache *cache, void *unused unused_arg)
 
 uint64_t ktest_misuse_count(void)
 {
-    return page_alloc_stats().misuse_count + slab_misuse_count() + vmalloc_stats().misuse_count;
+    return page_alloc_stats().misuse_count + slab_misuse_count() + vmalloc_stats().misuse_count +
+           kmap_stats().misuse_count;
 }
 
 struct ktest_state ktest_state_take(void)
@@ -53,6 +55,7 @@ struct ktest_state ktest_state_take(void)
     state.ledger = ledger_take();
     kmem_cache_for_each(add_cache, &state);
     state.vmalloc_areas = vmalloc_stats().area_count;
+    state.kmap_slots = kmap_stats().in_use;
     return state;
 }
 
@@ -76,6 +79,10 @@ bool ktest_state_is_kept(const struct ktest_state *before)
     if (before->vmalloc_areas != after.vmalloc_areas) {
         is_kept = false;
         ktest_note("vmalloc areas: %lu before, %lu after", before->vmalloc_areas, after.vmalloc_areas);
+    }
+    if (before->kmap_slots != after.kmap_slots) {
+        is_kept = false;
+        ktest_note("kmap slots in use: %lu before, %lu after", before->kmap_slots, after.kmap_slots);
     }
     return is_kept;
 }

@@ -60,8 +60,8 @@ def kernel(behaviour: str) -> str:
 
 
 def boots(name: str, behaviour: str, counts: tuple[int, int, int], faults: set[str], says: list[str],
-          limit: str = LONG, environment: dict[str, str] | None = None) -> Trial:
-    arguments = ["--timeout", limit, "--kernel", kernel(behaviour)]
+          limit: str = LONG, environment: dict[str, str] | None = None, extra: tuple[str, ...] = ()) -> Trial:
+    arguments = ["--timeout", limit, *extra, "--kernel", kernel(behaviour)]
     return Trial(name, arguments, counts, faults, says, environment or {})
 
 
@@ -111,6 +111,8 @@ def kernel_trials() -> list[Trial]:
         boots("restart_fails", "restart", (3, 3, 0), {"duplicate", "order", "garbage"}, ["TAP version 14"]),
         boots("filter_is_honoured", "good", (3, 2, 0), {"plan", "unknown"}, ["filter=alp*"],
               environment={"QUIRE_FILTER": "alp*"}),
+        boots("own_filter_is_honoured", "good", (3, 2, 0), {"plan", "unknown"}, ["filter=alp*"],
+              extra=("--filter", "alp*")),
         boots("filter_that_is_the_runs_name_means_all", "good", (3, 0, 0), set(), [],
               environment={"QUIRE_FILTER": "trial*"}),
         boots("seed_reaches_qemu_and_the_kernel", "exit_1", (3, 1, 0), {"exit-code"},

@@ -46,6 +46,23 @@ static const struct memblock_range *find_initrd(void)
     return &none;
 }
 
+// The initrd's address: the direct map's, or where it reaches into HIGHMEM, a mapping that stays.
+static const void *initrd_address(const struct memblock_range *initrd)
+{
+    uint64_t first = initrd->start >> PAGE_SHIFT, past = ((initrd->start + initrd->size - 1) >> PAGE_SHIFT) + 1;
+
+    if (initrd->start + initrd->size <= highmem_start().value)
+        return phys_to_virt(paddr(initrd->start));
+    struct page **pages = vmalloc((past - first) * sizeof pages[0]);
+    if (pages == NULL)
+        return NULL;
+    for (uint64_t frame = first; frame < past; frame++)
+        pages[frame - first] = pfn_to_page(pfn(frame));
+    const char *start = vmap(pages, (unsigned)(past - first), PROT_KERNEL_RO);
+    vfree(pages);
+    return start != NULL ? start + initrd->start % PAGE_SIZE : NULL;
+}
+
 static void add_option(const struct bootarg *argument, void *context)
 {
     char *text = context, value[96];
@@ -283,14 +300,17 @@ static int replay(const struct qtrace *trace)
 static int run_study(void)
 {
     const struct memblock_range *initrd = find_initrd();
-    struct state before = take_state();
     struct qtrace_error error;
     struct qtrace trace;
     bool had_memory;
 
     if (initrd->size == 0)
         return refuse("there is none; mode=study wants a trace, as tools/study/trace_import.py makes it");
-    if (!qtrace_open(phys_to_virt(paddr(initrd->start)), initrd->size, arch_hart_count(), &trace, &error))
+    const void *start = initrd_address(initrd);
+    if (start == NULL)
+        return refuse("it lies in HIGHMEM, and there is no memory to map it");
+    struct state before = take_state();
+    if (!qtrace_open(start, initrd->size, arch_hart_count(), &trace, &error))
         return refuse(error.text);
     if (!check_events(&trace, &had_memory, &error))
         return had_memory ? refuse(error.text) : out_of_memory(&trace);

@@ -171,6 +171,18 @@ def check_exhaustion(bench: Bench) -> None:
     bench.equal("held", run.result.peak_held // (4 << 20), 40 - failed)
 
 
+def check_highmem(bench: Bench) -> None:
+    """A trace that lies in HIGHMEM, half of the machine, is read and replayed like any other."""
+    imported = bench.import_trace(mixed_trace())
+    outcome = bench.boot(imported.image, "zones=dma:4M,normal:60M,highmem")
+    bench.equal("exit code", outcome.exit, EXIT_OK)
+    bench.report.check(" HIGHMEM " in outcome.console, "no HIGHMEM")
+    result = records.read_run(outcome.console.encode()).result
+    bench.equal("peak requested", result.peak_requested, imported.report["requested_peak"])
+    bench.equal("failed", (result.failed, result.failed_frees), (0, 0))
+    bench.refused(imported.image[:100], "initrd: 100 bytes are too few", arguments="zones=dma:4M,normal:60M,highmem")
+
+
 def check_refused_images(bench: Bench) -> None:
     """An image that is absent, truncated, longer than it says or changed is refused by name."""
     imported = bench.import_trace(mixed_trace())
@@ -195,6 +207,7 @@ CASES: dict[str, Callable[[Bench], None]] = {
     "counts_what_the_trace_does": check_counts,
     "repeats_to_the_byte": check_repeats,
     "counts_what_fails": check_exhaustion,
+    "reads_what_lies_in_highmem": check_highmem,
     "refuses_bad_images": check_refused_images,
 }
 

@@ -115,7 +115,7 @@ KTEST(kernel_map, free_memory_is_writable)
 
     for (uint64_t cursor = 0; zones_next_ram(&cursor, &at, &end);)
         for (; at.value < end.value; at.value += 1UL << pfn_to_page(at)->order) {
-            if (pfn_to_page(at)->type != PAGE_FREE)
+            if (pfn_to_page(at)->type != PAGE_FREE || page_is_high(pfn_to_page(at)))
                 continue;
             blocks++;
             uint64_t first = pfn_to_paddr(at).value, past = first + (PAGE_SIZE << pfn_to_page(at)->order);
@@ -242,7 +242,7 @@ KTEST(kernel_map, built_map_has_the_images_rights)
         ktest_skip("no block of 4 MB");
     uint64_t first = page_to_phys(scene.block[0]).value, bytes = PAGE_SIZE << MAX_ORDER, wrong = 0;
 
-    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image), 0);
+    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image, paddr(ARCH_PHYS_LIMIT)), 0);
     for (uint64_t at = 0; at < bytes; at += MMU_PAGE_SIZE) {
         struct pgtable_walk direct = pgtable_walk(&scene.table, alias(first + at));
         uint64_t offset = at - (scene.image.phys.value - first);
@@ -276,7 +276,7 @@ KTEST(kernel_map, built_memmap_fits_ram)
     // A near neighbour of the nominal RAM, whose struct pages share a granule with the other's.
     EXPECT_EQ(memblock_add(paddr(NOMINAL_RAM + MB(1) + KB(128)), KB(64)), 0);
     EXPECT_EQ(memblock_reserve(paddr(NOMINAL_RAM + MB(1) + KB(128)), KB(64), PAGE_RESERVED), 0);
-    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image), 0);
+    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image, paddr(ARCH_PHYS_LIMIT)), 0);
     struct pgtable_walk hole = pgtable_walk(&scene.table, vaddr_of(pfn_to_page(pfn(MAX_PFN - 1))));
     EXPECT(hole.mapped);
     EXPECT_EQ(hole.prot, PROT_KERNEL_RO);
@@ -314,7 +314,7 @@ KTEST(kernel_map, built_map_of_much_ram_has_large_leaves)
     if (!open_scene(SCENE_BLOCKS, NOMINAL_RAM_BYTES))
         ktest_skip("no four blocks of 4 MB");
 
-    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image), 0);
+    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image, paddr(ARCH_PHYS_LIMIT)), 0);
     EXPECT_EQ(pgtable_walk(&scene.table, alias(NOMINAL_RAM + MB(500))).level, 2);
     EXPECT_EQ(pgtable_walk(&scene.table, alias(NOMINAL_RAM + GB(1) + MB(5))).level, 1);
     EXPECT(!pgtable_walk(&scene.table, alias(NOMINAL_RAM + NOMINAL_RAM_BYTES)).mapped);
@@ -336,6 +336,24 @@ KTEST(kernel_map, built_map_of_much_ram_has_large_leaves)
     close_scene();
 }
 
+// A direct map that ends within RAM shows what lies below and not a granule behind; the memmap covers all of it.
+KTEST(kernel_map, built_map_ends_where_it_is_told)
+{
+    const uint64_t end = NOMINAL_RAM + MB(512);
+    if (!open_scene(SCENE_BLOCKS, NOMINAL_RAM_BYTES))
+        ktest_skip("no four blocks of 4 MB");
+
+    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image, paddr(end)), 0);
+    EXPECT(pgtable_walk(&scene.table, alias(end - 1)).mapped);
+    for (uint64_t at = end; at < NOMINAL_RAM + NOMINAL_RAM_BYTES; at += MB(2))
+        EXPECT(!pgtable_walk(&scene.table, alias(at)).mapped);
+    EXPECT(!pgtable_walk(&scene.table, alias(NOMINAL_RAM + NOMINAL_RAM_BYTES - 1)).mapped);
+    struct pgtable_walk last = pgtable_walk(
+        &scene.table, vaddr_of(pfn_to_page(pfn(((NOMINAL_RAM + NOMINAL_RAM_BYTES) >> PAGE_SHIFT) - 1))));
+    EXPECT_EQ(last.prot, PROT_KERNEL_RW);
+    close_scene();
+}
+
 // With too little RAM for the tables or for the memmap the answer is -ENOMEM, at any amount that is too
 // little.
 KTEST(kernel_map, too_little_ram)
@@ -349,7 +367,7 @@ KTEST(kernel_map, too_little_ram)
         EXPECT_EQ(
             memblock_reserve(page_to_phys(scene.block[0]), (PAGE_SIZE << MAX_ORDER) - bytes, PAGE_RESERVED),
             0);
-        int error = kernel_map_build(&scene.table, &scene.image);
+        int error = kernel_map_build(&scene.table, &scene.image, paddr(ARCH_PHYS_LIMIT));
         EXPECT(error == 0 || error == -ENOMEM);
         EXPECT(error == 0 || failures == bytes / KB(64) - 1);
         failures += error != 0;
@@ -366,13 +384,13 @@ KTEST(kernel_map, bad_images_are_refused)
     if (!open_scene(1, 0))
         ktest_skip("no block of 4 MB");
     scene.image.section[1].prot = PROT_KERNEL_RW | PROT_EXEC;
-    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image), -EINVAL);
+    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image, paddr(ARCH_PHYS_LIMIT)), -EINVAL);
     scene.image.section[1].prot = PROT_KERNEL_RO;
     scene.image.section[1].start.value -= MMU_PAGE_SIZE;
-    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image), -EEXIST);
+    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image, paddr(ARCH_PHYS_LIMIT)), -EEXIST);
     scene.image.section[1].start.value += MMU_PAGE_SIZE;
     scene.image.phys = paddr(NOMINAL_RAM + GB(8));
-    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image), -ENOENT);
+    EXPECT_EQ(kernel_map_build(&scene.table, &scene.image, paddr(ARCH_PHYS_LIMIT)), -ENOENT);
     close_scene();
 }
 

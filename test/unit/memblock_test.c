@@ -298,3 +298,33 @@ KTEST(memblock, allocates_to_the_last_byte)
     put_lists_back();
     __free_page(block);
 }
+
+// Within a window allocation keeps off what lies above it and below, and ends when the window is full; without
+// one it goes on.
+KTEST(memblock, allocates_within_the_window)
+{
+    unsigned order = get_order(KB(256));
+    struct page *block = alloc_pages(GFP_KERNEL, order);
+    paddr_t got;
+
+    REQUIRE(block);
+    uint64_t base = page_to_phys(block).value;
+    put_lists_aside();
+    EXPECT_EQ(memblock_add(paddr(base), KB(64)), 0);
+    EXPECT_EQ(memblock_add(paddr(base + KB(128)), KB(128)), 0);
+
+    memblock_set_window(paddr(base + KB(56)), paddr(base + KB(136)));
+    for (unsigned i = 1; i <= 4; i++) {
+        EXPECT(memblock_alloc(KB(4), KB(4), paddr(ARCH_PHYS_LIMIT), PAGE_BOOT, &got));
+        EXPECT_EQ(got.value, base + (i <= 2 ? KB(136) - i * KB(4) : KB(64) - (i - 2) * KB(4)));
+    }
+    EXPECT(!memblock_alloc(1, 1, paddr(ARCH_PHYS_LIMIT), PAGE_BOOT, &got));
+    memblock_set_window(paddr(base + KB(64)), paddr(base + KB(128)));
+    EXPECT(!memblock_alloc(1, 1, paddr(ARCH_PHYS_LIMIT), PAGE_BOOT, &got));
+    memblock_set_window(paddr(0), paddr(ARCH_PHYS_LIMIT));
+    EXPECT(memblock_alloc(KB(4), KB(4), paddr(ARCH_PHYS_LIMIT), PAGE_BOOT, &got));
+    EXPECT_EQ(got.value, base + KB(252));
+
+    put_lists_back();
+    __free_pages(block, order);
+}

@@ -6,9 +6,24 @@
 
 #include <mm/zone.h>
 
-// Returns the pages that are left, about `bytes` or what there was.
+// Takes all of HIGHMEM that a plain request can have.
+static inline void take_highmem(struct page_chain *chain)
+{
+    for (unsigned order = MAX_ORDER + 1; order-- > 0;)
+        for (struct page *page; (page = alloc_pages(GFP_NOWAIT | __GFP_HIGHMEM | __GFP_NOWARN, order)) != NULL;) {
+            if (!page_is_high(page)) {
+                __free_pages(page, order);
+                break;
+            }
+            chain_push(chain, page);
+        }
+}
+
+// Returns the pages that are left, about `bytes` or what there was; all of them, but for the reserves, where the kernel
+// may have them.
 static inline uint64_t leave_memory(struct page_chain *chain, uint64_t bytes)
 {
+    take_highmem(chain);
     while (free_pages_now() << PAGE_SHIFT > bytes && chain_fill(chain, GFP_KERNEL, MAX_ORDER, 1) == 1) {
     }
     return free_pages_now();

@@ -55,15 +55,15 @@ KTEST(page_alloc, exhaustion_gives_every_frame_once)
     uint64_t free = free_pages_now(), twice = 0;
 
     REQUIRE(frames.block);
-    EXPECT_EQ(chain_fill(&chain, GFP_KERNEL | __GFP_MEMALLOC, 0, UINT64_MAX), free);
+    EXPECT_EQ(chain_fill(&chain, GFP_HIGHUSER | __GFP_MEMALLOC, 0, UINT64_MAX), free);
     EXPECT_EQ(free_pages_now(), 0);
     for (const struct page *page = chain.first; page != NULL; page = page->owner)
         twice += !frame_set_add(&frames, page);
     EXPECT_EQ(twice, 0);
     for (unsigned order = 0; order <= MAX_ORDER; order++)
-        EXPECT_NULL(alloc_pages(GFP_KERNEL | __GFP_MEMALLOC | __GFP_NOWARN, order));
+        EXPECT_NULL(alloc_pages(GFP_HIGHUSER | __GFP_MEMALLOC | __GFP_NOWARN, order));
     __free_page(chain_pop(&chain));
-    EXPECT_EQ(chain_fill(&chain, GFP_KERNEL | __GFP_MEMALLOC, 0, UINT64_MAX), 1);
+    EXPECT_EQ(chain_fill(&chain, GFP_HIGHUSER | __GFP_MEMALLOC, 0, UINT64_MAX), 1);
     chain_free(&chain);
     EXPECT_EQ(free_pages_now(), free);
     frame_set_close(&frames);

@@ -80,7 +80,7 @@ static struct page_chain chain_of_hart[MAX_HARTS];
 static void exhaust_on_hart(unsigned index, void *unused unused_arg)
 {
     chain_of_hart[index] = (struct page_chain){ 0 };
-    chain_fill(&chain_of_hart[index], GFP_KERNEL | __GFP_MEMALLOC, 0, UINT64_MAX);
+    chain_fill(&chain_of_hart[index], GFP_HIGHUSER | __GFP_MEMALLOC, 0, UINT64_MAX);
 }
 
 static void give_back_on_hart(unsigned index, void *unused unused_arg)

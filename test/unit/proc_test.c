@@ -97,8 +97,14 @@ KTEST(proc, meminfo_adds_up)
               meminfo_kb(output, "SReclaimable:") + meminfo_kb(output, "SUnreclaim:"));
     EXPECT_LT(0, meminfo_kb(output, "PageTables:"));
     EXPECT_EQ(meminfo_kb(output, "VmallocTotal:"), (ARCH_VMALLOC_END - ARCH_VMALLOC_BASE) / 1024);
-    // The direct map shows all of RAM, of which a part was never managed.
-    EXPECT_LT(total, meminfo_kb(output, "DirectMap4k:") + meminfo_kb(output, "DirectMap2M:") +
+    uint64_t high = zones[ZONE_HIGHMEM].managed_pages * PAGE_SIZE / 1024;
+    if (high > 0) {
+        EXPECT_EQ(meminfo_kb(output, "HighTotal:"), high);
+        EXPECT_EQ(meminfo_kb(output, "LowTotal:"), total - high);
+        EXPECT_EQ(meminfo_kb(output, "HighFree:") + meminfo_kb(output, "LowFree:"), free);
+    }
+    // The direct map shows all of RAM below HIGHMEM, of which a part was never managed.
+    EXPECT_LT(total - high, meminfo_kb(output, "DirectMap4k:") + meminfo_kb(output, "DirectMap2M:") +
                          meminfo_kb(output, "DirectMap1G:"));
     for (char *line; (line = next_line(&output)) != NULL;) {
         char *words[MAX_WORDS];

@@ -11,6 +11,7 @@
 #include <base/string.h>
 #include <mm/check.h>
 #include <mm/kmalloc.h>
+#include <mm/kmap.h>
 #include <mm/pgtable.h>
 
 // How many of the granules in [start, start + bytes) fault.
@@ -54,9 +55,10 @@ KTEST(vmalloc, area_shows_its_pages)
             struct page *page = vmalloc_to_page(area + offset + 5);
             if (!EXPECT(page != NULL && page->type == PAGE_VMALLOC))
                 break;
+            const char *memory = kmap_local_page(page);
             for (uint64_t inside = 0; inside < PAGE_SIZE; inside += MMU_PAGE_SIZE)
-                shows &= *(uint64_t *)(void *)((char *)page_to_virt(page) + inside) ==
-                         (pages ^ (offset + inside));
+                shows &= *(const uint64_t *)(const void *)(memory + inside) == (pages ^ (offset + inside));
+            kunmap_local(memory);
         }
         EXPECT(shows);
         EXPECT_EQ(check_vmalloc(), 0);
@@ -113,12 +115,16 @@ KTEST(vmalloc, reused_addresses_show_the_new_pages)
             break;
         reused += area == earlier;
         mark(area, bytes, round);
-        for (uint64_t offset = 0; offset < bytes; offset += PAGE_SIZE)
-            EXPECT_EQ(*(uint64_t *)page_to_virt(vmalloc_to_page(area + offset)), round ^ offset);
+        for (uint64_t offset = 0; offset < bytes; offset += PAGE_SIZE) {
+            const uint64_t *memory = kmap_local_page(vmalloc_to_page(area + offset));
+            uint64_t found = *memory;
+            kunmap_local(memory);
+            EXPECT_EQ(found, round ^ offset);
+        }
         vfree(area);
         EXPECT_EQ(faulting_granules(area, bytes, false), bytes / MMU_PAGE_SIZE);
         // So that the next area gets other pages.
-        chain_fill(&chain, GFP_KERNEL, 0, 5);
+        chain_fill(&chain, GFP_HIGHUSER, 0, 5);
         earlier = area;
     }
     EXPECT_GE(reused, 1);

@@ -14,24 +14,43 @@ static bool is_dma32(const struct page *page)
     return page_to_pfn(page).value < DMA32_PAGES;
 }
 
-// The zones' pages are all of RAM; DMA32 ends at 4 GB, where NORMAL starts; the others are empty.
-KTEST(zone, riscv64_layout)
+// The zones' pages are all of RAM, and lie where the layout says; zones that it does not name are empty.
+KTEST(zone, pages_lie_by_the_layout)
 {
-    uint64_t present = 0;
+    const uint64_t bound[] = { 0, zone_layout.normal_start, zone_layout.normal_end, MAX_PFN };
+    struct zone *const place[] = { zone_layout.low, &zones[ZONE_NORMAL], &zones[ZONE_HIGHMEM] };
+    uint64_t present = 0, in_layout = 0;
 
     for (unsigned id = 0; id < ZONE_COUNT; id++) {
         EXPECT_LE(zones[id].present_pages, zones[id].end_pfn - zones[id].start_pfn);
         EXPECT_LE(zones[id].managed_pages, zones[id].present_pages);
         present += zones[id].present_pages;
     }
+    for (unsigned i = 0; i < array_count(place); i++) {
+        in_layout += place[i]->present_pages;
+        if (place[i]->present_pages == 0)
+            continue;
+        EXPECT_GE(place[i]->start_pfn, bound[i]);
+        EXPECT_LE(place[i]->end_pfn, bound[i + 1]);
+    }
     EXPECT_EQ(present, ledger_take().total);
-    EXPECT_EQ(zones[ZONE_DMA].present_pages, 0);
-    EXPECT_EQ(zones[ZONE_HIGHMEM].present_pages, 0);
-    EXPECT_LE(zones[ZONE_DMA32].end_pfn, DMA32_PAGES);
-    if (zones[ZONE_NORMAL].present_pages > 0)
-        EXPECT_GE(zones[ZONE_NORMAL].start_pfn, DMA32_PAGES);
+    EXPECT_EQ(present, in_layout);
     EXPECT_STREQ(zones[ZONE_DMA32].name, "DMA32");
     EXPECT_STREQ(zones[ZONE_NORMAL].name, "NORMAL");
+}
+
+// Each frame's zone changes at the bounds, and nowhere within a largest block.
+KTEST(zone, bounds_fall_between_blocks)
+{
+    const uint64_t bound[] = { zone_layout.normal_start, zone_layout.normal_end };
+
+    for (unsigned i = 0; i < array_count(bound); i++) {
+        EXPECT(is_aligned(bound[i], 1UL << MAX_ORDER));
+        if (bound[i] != 0 && bound[i] != MAX_PFN)
+            EXPECT_NE(zone_of(pfn(bound[i] - 1)), zone_of(pfn(bound[i])));
+    }
+    EXPECT_EQ(zone_of(pfn(zone_layout.normal_start)), &zones[ZONE_NORMAL]);
+    EXPECT_EQ(zone_of(pfn(zone_layout.normal_end - 1)), &zones[ZONE_NORMAL]);
 }
 
 // No byte that was reserved by the firmware or the loader lies in a page that anybody could be given.
@@ -86,14 +105,22 @@ KTEST(zone, watermarks_follow_the_rule)
 // Each flag's zone is the highest that it allows and that has RAM; GFP_DMA takes the lowest there is.
 KTEST(zone, flags_choose_the_zone)
 {
-    struct zone *dma32 = zones[ZONE_DMA32].present_pages > 0 ? &zones[ZONE_DMA32] : NULL;
-    struct zone *normal = zones[ZONE_NORMAL].present_pages > 0 ? &zones[ZONE_NORMAL] : NULL;
-    struct zone *highest = normal != NULL ? normal : dma32, *lowest = dma32 != NULL ? dma32 : normal;
+    static const struct { gfp_t gfp; enum zone_id highest; } wishes[] = {
+        { GFP_KERNEL, ZONE_NORMAL }, { GFP_ATOMIC, ZONE_NORMAL }, { GFP_HIGHUSER, ZONE_HIGHMEM },
+        { GFP_KERNEL | GFP_DMA32, ZONE_DMA32 },
+    };
+    struct zone *lowest = NULL;
 
-    EXPECT_EQ(gfp_zone(GFP_KERNEL), highest);
-    EXPECT_EQ(gfp_zone(GFP_ATOMIC), highest);
-    EXPECT_EQ(gfp_zone(GFP_HIGHUSER), highest);
-    EXPECT_EQ(gfp_zone(GFP_KERNEL | GFP_DMA32), dma32);
+    for (unsigned i = 0; i < array_count(wishes); i++) {
+        struct zone *expected = NULL;
+        for (unsigned id = 0; id <= wishes[i].highest; id++)
+            if (zones[id].present_pages > 0)
+                expected = &zones[id];
+        EXPECT_EQ(gfp_zone(wishes[i].gfp), expected);
+    }
+    for (unsigned id = ZONE_COUNT; id-- > 0;)
+        if (zones[id].present_pages > 0)
+            lowest = &zones[id];
     EXPECT_EQ(gfp_zone(GFP_KERNEL | GFP_DMA), lowest);
 }
 
@@ -101,6 +128,9 @@ KTEST(zone, flags_choose_the_zone)
 KTEST(zone, dma32_never_comes_from_normal)
 {
     struct page_chain chain = { 0 };
+
+    if (zone_layout.low != &zones[ZONE_DMA32])
+        ktest_skip("the layout has no DMA32");
     uint64_t taken = chain_fill(&chain, GFP_NOWAIT | GFP_DMA32, 0, UINT64_MAX), outside = 0;
 
     EXPECT_EQ(taken == 0, zones[ZONE_DMA32].present_pages == 0);
@@ -126,25 +156,25 @@ static uint64_t kept_pages(const struct zone *zone, const struct zone *highest, 
 KTEST(zone, falls_back_to_lower_zones)
 {
     struct page_chain chain = { 0 };
-    struct zone *normal = &zones[ZONE_NORMAL], *dma32 = &zones[ZONE_DMA32];
+    struct zone *normal = &zones[ZONE_NORMAL], *low = zone_layout.low;
 
-    if (normal->present_pages == 0 || dma32->present_pages == 0)
-        ktest_skip("RAM on one side of 4 GB only");
+    if (normal->present_pages == 0 || low->present_pages == 0)
+        ktest_skip("RAM in one zone only");
     (void)free_pages_now();
-    uint64_t dma32_before = dma32->free_pages, above_low = normal->free_pages - normal->watermark_low;
+    uint64_t low_before = low->free_pages, above_low = normal->free_pages - normal->watermark_low;
     EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT, 0, above_low), above_low);
     (void)free_pages_now();
     EXPECT_EQ(normal->free_pages, normal->watermark_low);
-    EXPECT_EQ(dma32->free_pages, dma32_before);
+    EXPECT_EQ(low->free_pages, low_before);
     EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT, 0, 1), 1);
-    EXPECT(is_dma32(chain.first));
+    EXPECT_EQ(page_zone(chain.first), low);
     chain_fill(&chain, GFP_NOWAIT, 0, UINT64_MAX);
     (void)free_pages_now();
     EXPECT_EQ(normal->free_pages, normal->watermark_min);
-    EXPECT_EQ(dma32->free_pages, kept_pages(dma32, normal, dma32->watermark_min));
-    EXPECT_GE(dma32->lowmem_reserve[ZONE_NORMAL], normal->managed_pages / 256);
+    EXPECT_EQ(low->free_pages, kept_pages(low, normal, low->watermark_min));
+    EXPECT_GE(low->lowmem_reserve[ZONE_NORMAL], normal->managed_pages / 256);
     // Who may only have the lower zone's memory still gets it.
-    EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT | GFP_DMA32, 0, 1), dma32->lowmem_reserve[ZONE_NORMAL] > 0);
+    EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT | (low == &zones[ZONE_DMA32] ? GFP_DMA32 : GFP_DMA), 0, 1), low->lowmem_reserve[ZONE_NORMAL] > 0);
     chain_free(&chain);
 }
 
@@ -152,22 +182,22 @@ KTEST(zone, falls_back_to_lower_zones)
 KTEST(zone, watermarks_stop_each_in_turn)
 {
     struct page_chain chain = { 0 };
-    const struct zone *highest = gfp_zone(GFP_KERNEL);
+    const struct zone *highest = gfp_zone(GFP_HIGHUSER);
 
-    chain_fill(&chain, GFP_NOWAIT, 0, UINT64_MAX);
+    chain_fill(&chain, GFP_NOWAIT | __GFP_HIGHMEM, 0, UINT64_MAX);
     (void)free_pages_now();
     for (const struct zone *zone = zones; zone <= highest; zone++)
         EXPECT_EQ(zone->free_pages, kept_pages(zone, highest, zone->watermark_min));
-    EXPECT_NULL(alloc_page(GFP_NOWAIT | __GFP_NOWARN));
-    chain_fill(&chain, GFP_ATOMIC, 0, UINT64_MAX);
+    EXPECT_NULL(alloc_page(GFP_NOWAIT | __GFP_HIGHMEM | __GFP_NOWARN));
+    chain_fill(&chain, GFP_ATOMIC | __GFP_HIGHMEM, 0, UINT64_MAX);
     (void)free_pages_now();
     for (const struct zone *zone = zones; zone <= highest; zone++)
         EXPECT_EQ(zone->free_pages, kept_pages(zone, highest, zone->watermark_min / 2));
-    EXPECT_NULL(alloc_page(GFP_ATOMIC | __GFP_NOWARN));
-    chain_fill(&chain, GFP_NOWAIT | __GFP_MEMALLOC, 0, UINT64_MAX);
+    EXPECT_NULL(alloc_page(GFP_ATOMIC | __GFP_HIGHMEM | __GFP_NOWARN));
+    chain_fill(&chain, GFP_NOWAIT | __GFP_HIGHMEM | __GFP_MEMALLOC, 0, UINT64_MAX);
     (void)free_pages_now();
     for (const struct zone *zone = zones; zone <= highest; zone++)
         EXPECT_EQ(zone->free_pages, 0);
-    EXPECT_NULL(alloc_page(GFP_NOWAIT | __GFP_MEMALLOC | __GFP_NOWARN));
+    EXPECT_NULL(alloc_page(GFP_NOWAIT | __GFP_HIGHMEM | __GFP_MEMALLOC | __GFP_NOWARN));
     chain_free(&chain);
 }

@@ -10,7 +10,8 @@
     tap_run.py --name NAME [--timeout S] --script PROGRAM [ARG...]   a check script that prints TAP
 
 From the environment: QUIRE_QEMU (the QEMU binary), QUIRE_RESULTS (where the record goes), QUIRE_SEED (wins
-over --seed), QUIRE_FILTER (globs with commas: only the cases they match run, or all where they match NAME).
+over --seed), QUIRE_FILTER (globs with commas: only the cases they match run, or all where they match NAME; wins
+over --filter).
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="the run's name, unique in the project")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="time limit in seconds (60)")
     parser.add_argument("--seed", type=int, help="fixes the order of the cases and the firmware's rng-seed")
+    parser.add_argument("--filter", default="", metavar="GLOBS", help="globs with commas: only the cases they match")
     kernel = parser.add_argument_group("kernels")
     kernel.add_argument("--harts", type=int, default=1)
     kernel.add_argument("--mem", default="256M")
@@ -104,7 +106,9 @@ def run(options: argparse.Namespace, environment: Mapping[str, str] = os.environ
     if environment.get(SEED_VARIABLE):
         options.seed = int(environment[SEED_VARIABLE])
     filters = [glob for glob in environment.get(FILTER_VARIABLE, "").split(",") if glob]
-    if options.expect_exit is not None or matches(options.name, filters):
+    if not filters or matches(options.name, filters):
+        filters = [glob for glob in options.filter.split(",") if glob]
+    if options.expect_exit is not None:
         filters = []
     record = result.Result(run=options.name, command=[], config={})
     printer = Printer()

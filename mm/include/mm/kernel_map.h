@@ -3,7 +3,7 @@
 //
 // Theory
 //
-// The direct map shows RAM, and nothing but RAM, by the largest leaves that fit, not executable. The image
+// The direct map shows RAM below HIGHMEM, and nothing else, by the largest leaves that fit, not executable. The image
 // shows the kernel a second time, granule by granule: text executable and read-only, rodata read-only, the
 // rest not executable. A second name must not undo that, so the direct map's alias of all that is read-only
 // in the image is read-only too, and its large leaves are split around it.
@@ -42,9 +42,9 @@ struct kernel_image {
 // it.
 int kernel_map_init(const struct kernel_image *image);
 
-// The same into any table, which is overwritten: what kernel_map_init does, and tests with memory of their
-// own.
-int kernel_map_build(struct pgtable *table, const struct kernel_image *image);
+// The same into any table, which is overwritten, with a direct map that ends at `direct_end`: what
+// kernel_map_init does with highmem_start(), and tests with memory of their own.
+int kernel_map_build(struct pgtable *table, const struct kernel_image *image, paddr_t direct_end);
 
 // After start-up: unmaps the sections marked is_init, restores their direct-map alias to read-write, and
 // gives their whole pages to the buddy. Granules left from tables of start-up go to the pool. Returns the

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Two sorted lists of disjoint ranges, RAM and reserved, in bytes. Ranges of the same owner that touch are
-// merged; RAM ranges that overlap are united. Allocation is top-down from the highest free RAM below a limit.
+// merged; RAM ranges that overlap are united. Allocation is top-down from the highest free RAM below a limit,
+// within a window that the zone layout sets: what start-up takes for the kernel must have an address.
 // Used by one hart, during start-up only. Physical addresses stay below ARCH_PHYS_LIMIT.
 #pragma once
 
@@ -24,7 +25,7 @@ struct memblock_list {
 
 extern struct memblock_list memblock_ram, memblock_reserved;
 
-// Forgets everything (tests start afresh with it).
+// Forgets everything, the window too (tests start afresh with it).
 void memblock_reset(void);
 
 // 0; -ERANGE when start + size wraps or ends past ARCH_PHYS_LIMIT; -ENOSPC when the list is full, which is
@@ -36,9 +37,12 @@ int memblock_reserve(paddr_t start, uint64_t size_bytes, enum page_type owner);
 // Makes reserved memory free again. 0; -ERANGE as above; -ENOSPC (a hole splits a range).
 int memblock_release(paddr_t start, uint64_t size_bytes);
 
-// The highest free range in RAM of that size and alignment (power of two) that ends at or below `limit`;
-// reserved for `owner` and cleared to zero through the direct map. False, with nothing changed, when there is
-// none.
+// Allocations from now on lie in [low, high).
+void memblock_set_window(paddr_t low, paddr_t high);
+
+// The highest free range in RAM of that size and alignment (power of two) that ends at or below `limit` and
+// lies in the window; reserved for `owner` and cleared to zero through the direct map. False, with nothing
+// changed, when there is none.
 must_check bool memblock_alloc(uint64_t size_bytes, uint64_t alignment, paddr_t limit, enum page_type owner,
                                paddr_t *result);
 

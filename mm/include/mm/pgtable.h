@@ -62,6 +62,12 @@ struct pgtable_walk {
 };
 struct pgtable_walk pgtable_walk(const struct pgtable *table, vaddr_t va);
 
+// For mappings that come and go at addresses whose tables stay: no lock, no allocation, any context. The entry
+// of a granule, NULL where there is no table for it; whoever holds the addresses alone writes it. Writing
+// fills `count` entries of one table with neighbouring granules, from `pa` on; rights 0 empty them.
+pte_t *pgtable_granule_entry(const struct pgtable *table, vaddr_t va);
+void pgtable_write_granules(pte_t *entry, unsigned count, paddr_t pa, unsigned prot);
+
 // Visits every leaf in the range, in order; `va` is where it starts, also when that is before `start`. Where
 // neighbouring entries name the same table (which fills holes with one granule), it is visited once, for the
 // first of them.

@@ -4,7 +4,7 @@
 // Theory
 //
 // An area is a range of the vmalloc space (vmem), its mapping (kernel_pgtable) and, for vmalloc, its pages,
-// which are taken one by one so that no high order is needed.
+// which are taken one by one so that no high order is needed, HIGHMEM's first.
 //
 //      range_start       start                                    range_start + range_size
 //      |                 |<------------- size ------------->|     |
@@ -33,7 +33,8 @@
 #include <mm/page.h>
 #include <mm/vmem.h>
 
-enum vmalloc_kind { VMALLOC_PAGES, VMALLOC_MAP, VMALLOC_IO, VMALLOC_STACK, VMALLOC_KIND_COUNT };
+// VMALLOC_KMAP is the window of <mm/kmap.h>, mapped here and there.
+enum vmalloc_kind { VMALLOC_PAGES, VMALLOC_MAP, VMALLOC_IO, VMALLOC_STACK, VMALLOC_KMAP, VMALLOC_KIND_COUNT };
 
 struct vmalloc_area {
     vaddr_t start;                 // of what is mapped

@@ -3,9 +3,9 @@
 //
 // Theory
 //
-// Today's 64-bit layout: DMA32 is RAM below 4 GB (physical), NORMAL is the rest. The names DMA and HIGHMEM
-// are kept for other layouts. An allocation starts at the highest zone that its gfp flags allow and falls
-// back to lower ones.
+// The zone layout (<mm/zone_layout.h>) says where DMA, DMA32, NORMAL and HIGHMEM lie, if at all. An allocation
+// starts at the highest zone that its gfp flags allow and that holds RAM, and falls back to lower ones.
+// GFP_DMA is served from the lowest zone, whichever that is.
 //
 // Watermarks (pages): below `low` kswapd is to be woken, `min` is the emergency pool that only __GFP_HIGH
 // (down to half) and __GFP_MEMALLOC (to the last page) may use, up to `high` kswapd works. Together the zones
@@ -26,6 +26,7 @@
 
 #include <mm/gfp.h>
 #include <mm/page.h>
+#include <mm/zone_layout.h>
 #include <sync/spinlock.h>
 
 #define MAX_BLOCK_SHIFT 22
@@ -67,7 +68,12 @@ extern struct zone zones[ZONE_COUNT];
 void zones_init(void);
 
 // The zone that holds a page frame by the layout, RAM or not.
-struct zone *zone_of(pfn_t frame);
+static always_inline struct zone *zone_of(pfn_t frame)
+{
+    if (frame.value < zone_layout.normal_start)
+        return zone_layout.low;
+    return &zones[frame.value < zone_layout.normal_end ? ZONE_NORMAL : ZONE_HIGHMEM];
+}
 static inline struct zone *page_zone(const struct page *page) { return zone_of(page_to_pfn(page)); }
 
 // What a block says of where it was taken: 0 for unmovable memory of the zone where GFP_KERNEL starts, so that the
@@ -98,6 +104,8 @@ bool zones_next_ram(uint64_t *cursor, pfn_t *start, pfn_t *end);
 // (GFP_DMA32 on a machine whose RAM lies higher).
 struct zone *gfp_zone(gfp_t gfp);
 
-// Sums over the zones. A snapshot: others may allocate meanwhile.
+// Sums over the zones; the last one over those that have direct-map addresses, all but HIGHMEM. A snapshot:
+// others may allocate meanwhile.
 uint64_t zones_free_pages(void);
 uint64_t zones_managed_pages(void);
+uint64_t zones_free_direct_pages(void);

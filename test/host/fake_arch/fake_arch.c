@@ -43,6 +43,15 @@ void fake_ram_add(paddr_t start, uint64_t bytes)
     linux_map_phys(start.value + ARCH_DIRECT_BASE, bytes, start.value, true, true, false);
 }
 
+void fake_direct_map_end(paddr_t end)
+{
+    for (unsigned i = 0; i < ram_count; i++) {
+        uint64_t first = max_of(ram[i].start, align_up(end.value, MMU_PAGE_SIZE));
+        if (first < ram[i].end)
+            linux_unmap(first + ARCH_DIRECT_BASE, ram[i].end - first);
+    }
+}
+
 bool fake_ram_contains(paddr_t address)
 {
     for (unsigned i = 0; i < ram_count; i++)

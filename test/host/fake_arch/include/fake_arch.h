@@ -31,6 +31,9 @@ void fake_arch_init(unsigned hart_count);
 // Makes [start, start + bytes) RAM. Multiples of MMU_PAGE_SIZE, below ARCH_PHYS_LIMIT.
 void fake_ram_add(paddr_t start, uint64_t bytes);
 
+// Takes RAM from that address on out of the direct map. After all RAM was added.
+void fake_direct_map_end(paddr_t end);
+
 // Runs fn(index, argument) on harts 0 .. count - 1 at once, hart 0 being the caller; returns when all are
 // done.
 void fake_harts_run(unsigned count, void (*fn)(unsigned index, void *argument), void *argument);
