@@ -115,22 +115,27 @@ KTEST(zone, dma32_never_comes_from_normal)
     chain_free(&chain);
 }
 
-// A request without wishes is served from the highest zone first, and from the lower one when that is down to
-// its min.
+// A request without wishes is served from the highest zone first, from the lower one when that is down to its low
+// mark, and from the highest again, down to its min, when both are.
 KTEST(zone, falls_back_to_lower_zones)
 {
     struct page_chain chain = { 0 };
     struct zone *normal = &zones[ZONE_NORMAL], *dma32 = &zones[ZONE_DMA32];
-    uint64_t expected_normal = normal->free_pages - normal->watermark_min, dma32_before = dma32->free_pages;
+    uint64_t expected_normal = normal->free_pages - normal->watermark_low, dma32_before = dma32->free_pages;
 
     if (normal->present_pages == 0 || dma32->present_pages == 0)
         ktest_skip("RAM on one side of 4 GB only");
     EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT, 0, expected_normal), expected_normal);
-    EXPECT_EQ(normal->free_pages, normal->watermark_min);
+    EXPECT_EQ(normal->free_pages, normal->watermark_low);
     EXPECT_EQ(dma32->free_pages, dma32_before);
     EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT, 0, 1), 1);
     EXPECT(is_dma32(chain.first));
     EXPECT_EQ(dma32->free_pages, dma32_before - 1);
+    chain_fill(&chain, GFP_NOWAIT, 0, dma32->free_pages - dma32->watermark_low);
+    EXPECT_EQ(normal->free_pages, normal->watermark_low);
+    EXPECT_EQ(dma32->free_pages, dma32->watermark_low);
+    EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT, 0, 1), 1);
+    EXPECT_EQ(normal->free_pages, normal->watermark_low - 1);
     chain_free(&chain);
 }
 
