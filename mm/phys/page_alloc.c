@@ -130,14 +130,6 @@ static void name_head_in_tails(struct page *head, unsigned order)
         head[i].next = frame;
 }
 
-static void clear_block(struct page *page, unsigned order)
-{
-    char *start = page_to_virt(page);
-
-    for (uint64_t i = 0; i < 1UL << order; i++)
-        arch_clear_page(start + (i << PAGE_SHIFT));
-}
-
 // Whether the request is one: it is reported when it is misuse, and only counted when a test makes it fail.
 static cold bool is_request_good(const void *caller, gfp_t gfp, unsigned order)
 {
@@ -221,7 +213,7 @@ static noinline struct page *alloc_any(const void *caller, gfp_t gfp, unsigned o
         if (gfp & __GFP_COMP)
             name_head_in_tails(page, order);
         if (gfp & __GFP_ZERO)
-            clear_block(page, order);
+            pages_clear(page, order);
     }
     return page;
 }

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/page_clear.h>
 
-#include <base/string.h>
+#include <arch/page_ops.h>
 #include <mm/zone_layout.h>
 
 static void (*clear_high)(struct page *page);      // (C) after start-up
@@ -16,7 +16,7 @@ void pages_clear(struct page *head, unsigned order)
 {
     // Zones end at multiples of the largest block: all of it is high, or none.
     if (!page_is_high(head)) {
-        memset(page_to_virt(head), 0, PAGE_SIZE << order);
+        arch_clear_granules(page_to_virt(head), (unsigned)((PAGE_SIZE << order) / MMU_PAGE_SIZE));
         return;
     }
     BUG_ON(clear_high == NULL);

@@ -174,7 +174,8 @@ KTEST(zone, falls_back_to_lower_zones)
     EXPECT_EQ(low->free_pages, kept_pages(low, normal, low->watermark_min));
     EXPECT_GE(low->lowmem_reserve[ZONE_NORMAL], normal->managed_pages / 256);
     // Who may only have the lower zone's memory still gets it.
-    EXPECT_EQ(chain_fill(&chain, GFP_NOWAIT | (low == &zones[ZONE_DMA32] ? GFP_DMA32 : GFP_DMA), 0, 1), low->lowmem_reserve[ZONE_NORMAL] > 0);
+    gfp_t low_only = GFP_NOWAIT | (low == &zones[ZONE_DMA32] ? GFP_DMA32 : GFP_DMA);
+    EXPECT_EQ(chain_fill(&chain, low_only, 0, 1), low->lowmem_reserve[ZONE_NORMAL] > 0);
     chain_free(&chain);
 }
 
