@@ -24,7 +24,7 @@ static struct list waiters = LIST_INIT(waiters);           // (L) in order of ar
 
 static struct waitq kswapd_queue = WAITQ_INIT(kswapd_queue);
 static uint64_t wake_count;        // (A) wakes asked for
-static uint64_t seen_wake_count;   // (A) kswapd's: how many there were when it ran last
+static uint64_t seen_wake_count;   // (A) kswapd's: how many it has taken note of
 static uint32_t has_given_up;      // (A) a word, which every port can exchange
 
 // --- kswapd
@@ -44,9 +44,18 @@ uint64_t kswapd_wake_count(void)
     return __atomic_load_n(&wake_count, __ATOMIC_SEQ_CST);
 }
 
+bool kswapd_is_wanted(void)
+{
+    return kswapd_wake_count() != __atomic_load_n(&seen_wake_count, __ATOMIC_SEQ_CST);
+}
+
 void kswapd_wait(void)
 {
-    wait_event(&kswapd_queue, kswapd_wake_count() != seen_wake_count);
+    wait_event(&kswapd_queue, kswapd_is_wanted());
+}
+
+void kswapd_note_wakes(void)
+{
     __atomic_store_n(&seen_wake_count, kswapd_wake_count(), __ATOMIC_SEQ_CST);
 }
 

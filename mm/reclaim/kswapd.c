@@ -15,7 +15,8 @@
 
 static struct kswapd_stats stats;  // written by kswapd alone
 static uint32_t pause_count;       // (A)
-static bool is_at_work;            // (A)
+static bool is_at_work;            // (A) from before it takes note of its wakes
+static bool has_started;           // (A)
 
 static bool is_paused(void)
 {
@@ -74,13 +75,21 @@ static void run_once(void)
 
 void kswapd_main(void *unused unused_arg)
 {
+    __atomic_store_n(&has_started, true, __ATOMIC_SEQ_CST);
     for (;;) {
         kswapd_wait();
         __atomic_store_n(&is_at_work, true, __ATOMIC_SEQ_CST);
-        if (!is_paused())
+        kswapd_note_wakes();
+        // It may have been woken once more just before it gave up.
+        if (!is_paused() && !kswapd_has_given_up())
             run_once();
         __atomic_store_n(&is_at_work, false, __ATOMIC_SEQ_CST);
     }
+}
+
+static void nap(void)
+{
+    (void)thread_block_until(arch_time() + arch_timer_hz() / 10000);
 }
 
 void kswapd_pause(void)
@@ -88,11 +97,16 @@ void kswapd_pause(void)
     might_sleep();
     __atomic_fetch_add(&pause_count, 1, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&is_at_work, __ATOMIC_SEQ_CST))
-        (void)thread_block_until(arch_time() + arch_timer_hz() / 10000);
+        nap();
 }
 
 void kswapd_resume(void)
 {
+    might_sleep();
+    // In this order: it is at work before it is wanted no more.
+    while (__atomic_load_n(&has_started, __ATOMIC_SEQ_CST) &&
+           (kswapd_is_wanted() || __atomic_load_n(&is_at_work, __ATOMIC_SEQ_CST)))
+        nap();
     __atomic_fetch_sub(&pause_count, 1, __ATOMIC_SEQ_CST);
 }
 

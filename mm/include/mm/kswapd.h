@@ -30,8 +30,9 @@
 // The thread's function; never returns. Start-up makes one thread of it.
 void kswapd_main(void *unused);
 
-// While paused it frees nothing, and loses what it was woken for; pauses nest. kswapd_pause returns when it has
-// stopped, and may sleep. For tests and measurements that want memory to themselves.
+// While paused it frees nothing, and forgets what it was woken for; pauses nest. kswapd_pause returns when it has
+// stopped, and kswapd_resume when it has forgotten; both may sleep. For tests and measurements that want memory to
+// themselves.
 void kswapd_pause(void);
 void kswapd_resume(void);
 

@@ -25,8 +25,12 @@ void kswapd_wake(void);
 // Wakes asked for since the start, but while it had given up.
 uint64_t kswapd_wake_count(void);
 
-// For kswapd alone: sleeps until it was woken since this returned last.
+// For kswapd alone: sleeps until it is wanted; and takes note that it is at work on all that it was woken for.
 void kswapd_wait(void);
+void kswapd_note_wakes(void);
+
+// Whether it was woken, and has not taken note of it.
+bool kswapd_is_wanted(void);
 
 // For kswapd alone: nothing can be freed now. It is not woken before some page has been.
 void kswapd_give_up(void);
