@@ -20,12 +20,12 @@
 // Every boundary is a multiple of the largest block, so that no merge can cross one.
 _Static_assert(DMA32_LIMIT % BLOCK_BYTES == 0, "a block lies in one zone");
 
-#define RISCV64 { &zones[ZONE_DMA32], DMA32_LIMIT >> PAGE_SHIFT, MAX_PFN }
+#define NATIVE { &zones[ZONE_DMA32], DMA32_LIMIT >> PAGE_SHIFT, MAX_PFN }
 #define FLAT { &zones[ZONE_DMA], 0, MAX_PFN }
 
-static const struct zone_layout riscv64 = RISCV64, flat = FLAT;
+static const struct zone_layout native = NATIVE, flat = FLAT;
 
-struct zone_layout zone_layout = RISCV64;
+struct zone_layout zone_layout = NATIVE;
 
 // The zones of a list, in their order.
 enum place { DMA, NORMAL, HIGHMEM, PLACES };
@@ -107,7 +107,7 @@ static int read_entry(const struct entry *entry, bool is_last, uint64_t limit, s
         place++;
     if (place == PLACES)
         return refuse(error, entry, "there is no such zone or layout; zones are dma, normal and highmem, "
-                                    "layouts riscv64, x86-32 and flat");
+                                    "layouts " ARCH_ZONES_NAME ", x86-32 and flat");
     if (list->is_there[place])
         return refuse(error, entry, "%s is there twice", names[place]);
     for (unsigned later = place + 1; later < PLACES; later++)
@@ -153,8 +153,8 @@ int zone_layout_parse(const char *text, paddr_t ram_start, paddr_t ram_end, stru
     uint64_t base = align_down(ram_start.value, BLOCK_BYTES);
     struct list list = { 0 };
 
-    if (strcmp(text, "riscv64") == 0) {
-        *layout = riscv64;
+    if (strcmp(text, ARCH_ZONES_NAME) == 0) {
+        *layout = native;
         return 0;
     }
     if (strcmp(text, "flat") == 0) {

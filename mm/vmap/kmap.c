@@ -52,9 +52,9 @@ const char *kmap_page_fault(const struct page *page)
 
     if (offset >= MAX_PFN * sizeof(struct page) || offset % sizeof(struct page) != 0)
         return "no struct page";
-    paddr_t phys = page_to_phys(page);
+    uint64_t first = page_to_phys(page).value, last = first + (PAGE_SIZE - 1);
     for (unsigned i = 0; i < memblock_ram.count; i++)
-        if (phys.value - memblock_ram.range[i].start < memblock_ram.range[i].size)
+        if (first >= memblock_ram.range[i].start && last - memblock_ram.range[i].start < memblock_ram.range[i].size)
             return NULL;
     return "no page of RAM";
 }

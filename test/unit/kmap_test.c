@@ -393,7 +393,7 @@ KTEST(kmap, harts_see_their_pages)
         mark_granules(memory, i);
         kunmap_local(memory);
     }
-    churn.rounds = ktest_rounds(3000UL, 400UL);
+    churn.rounds = ktest_rounds(500UL, 400UL);
     churn.seed = ktest_random();
     churn.wrong = 0;
     ktest_run_on_harts(churn_on_hart, NULL);

@@ -6,6 +6,7 @@
 //   ARCH_PHYS_LIMIT       first physical address past what the direct map can hold (a power of two)
 //   ARCH_MEMMAP_BASE      struct page of page frame 0; the window holds ARCH_PHYS_LIMIT / PAGE_SIZE of them
 //   ARCH_VMALLOC_BASE, ARCH_VMALLOC_END    the space that vmem hands out: vmalloc, vmap, ioremap, stacks
+//   ARCH_ZONES_NAME       what zones= calls this port's own zone layout (<mm/zone_layout.h>)
 //   ARCH_IMAGE_BASE       where the kernel image is linked
 #pragma once
 

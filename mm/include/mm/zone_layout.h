@@ -1,7 +1,7 @@
 // The zone layout: where the zones lie, as the boot argument zones= says.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-//     zones=riscv64                        DMA32 is RAM below 4 GB (physical), NORMAL the rest
+//     zones=<port's name>                  DMA32 is RAM below 4 GB (physical), NORMAL the rest
 //     zones=x86-32                         dma:16M,normal:896M,highmem
 //     zones=flat                           all RAM is NORMAL
 //     zones=dma:16M,normal:112M,highmem    a list of NAME:END
@@ -31,7 +31,7 @@ struct zone_layout {
     uint64_t normal_start, normal_end;     // page frame numbers
 };
 
-// (C) after start-up. The one in force; before start-up has chosen, riscv64.
+// (C) after start-up. The one in force; before start-up has chosen, the port's own.
 extern struct zone_layout zone_layout;
 
 #define ZONE_LAYOUT_ERROR_BYTES 192

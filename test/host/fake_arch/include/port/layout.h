@@ -15,3 +15,5 @@
 #define ARCH_IMAGE_BASE    (FAKE_BASE + 0x2080000000UL)    // in the page tables only
 #define ARCH_VMALLOC_BASE  (FAKE_BASE + 0x2100000000UL)
 #define ARCH_VMALLOC_END   (FAKE_BASE + 0x3100000000UL)    // 64 GB
+
+#define ARCH_ZONES_NAME "riscv64"
