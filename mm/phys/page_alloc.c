@@ -75,7 +75,9 @@ static struct page *take_above_mark(gfp_t gfp, unsigned order, const struct zone
 {
     for (size_t id = (size_t)(highest - zones) + 1; id-- > 0;) {
         struct zone *zone = &zones[id];
-        uint64_t keep = page_keep_above(zone, gfp, is_low ? zone->watermark_low : zone->watermark_min, highest);
+        // Above the low mark all are alike; the reserves are for when that fails, which is when kswapd wakes.
+        uint64_t keep = is_low ? page_keep_above(zone, GFP_NOWAIT, zone->watermark_low, highest)
+                               : page_keep_above(zone, gfp, zone->watermark_min, highest);
 
         if (__atomic_load_n(&zone->free_pages, __ATOMIC_RELAXED) < keep + (1UL << order))
             continue;

@@ -219,8 +219,9 @@ KTEST(buddy, falls_back_to_other_mobilities)
 KTEST(buddy, sets_blocks_aside_for_atomic_requests)
 {
     struct zone *zone = roomy_zone();
-    struct page *page = alloc_pages(GFP_ATOMIC, 4), *other;
 
+    page_lists_block();
+    struct page *page = alloc_pages(GFP_ATOMIC, 4), *other;
     REQUIRE(page);
     zone = page_zone(page);
     EXPECT_EQ(zone->reserved_pages, 1UL << MAX_ORDER);
@@ -235,6 +236,7 @@ KTEST(buddy, sets_blocks_aside_for_atomic_requests)
     give_one(zone, plain, 4);
     __free_pages(other, 4);
     __free_pages(page, 4);
+    page_lists_unblock();
     EXPECT(page_engine->unreserve(zone));
     EXPECT(!page_engine->unreserve(zone));
     EXPECT_EQ(zone->reserved_pages, 0);
