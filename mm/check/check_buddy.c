@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/check.h>
 
-#include "../phys/buddy_private.h"
+#include <mm/buddy.h>
 #include "check_private.h"
 
 // Free groups and blocks of one zone, as a walk over the memmap found them.
@@ -45,7 +45,8 @@ static void take_census(struct check *check, struct census census[ZONE_COUNT])
             struct census *found = &census[zone_of(pfn(at)) - zones];
             const struct page_group *group = pfn_to_group(pfn(at));
 
-            found->reserved += group->mobility == MOBILITY_ATOMIC && is_aligned(at, PAGE_BLOCK_PAGES) ? PAGE_BLOCK_PAGES : 0;
+            if (group->mobility == MOBILITY_ATOMIC && is_aligned(at, PAGE_BLOCK_PAGES))
+                found->reserved += PAGE_BLOCK_PAGES;
             if (group->rank == 0 && head->type == PAGE_FREE && head->order >= GROUP_ORDER && head->order <= MAX_ORDER &&
                 group->mobility < MOBILITY_COUNT) {
                 found->blocks[group->mobility][head->order - GROUP_ORDER]++;
@@ -69,7 +70,7 @@ static void check_group_list(struct check *check, const struct zone *zone, unsig
         // With a link astray the rest of the list means nothing.
         if (frame.value + GROUP_PAGES <= zone->start_pfn || frame.value >= zone->end_pfn || group->rank != rank ||
             group->mobility != mobility || group->prev != previous) {
-            check_defect(check, "%s rank %u, mobility %u: entry %lu, frame %#lx, behind group %#lx, does not belong there",
+            check_defect(check, "%s rank %u, mobility %u: entry %lu, frame %#lx, behind group %#lx, is astray",
                          zone->name, rank, mobility, length, frame.value, previous);
             return;
         }
@@ -84,9 +85,9 @@ static void check_group_list(struct check *check, const struct zone *zone, unsig
 static void check_block_list(struct check *check, const struct zone *zone, unsigned mobility, unsigned order,
                              uint64_t expected)
 {
-    uint64_t length = 0, previous = 0, most = expected + 1;
+    uint64_t length = 0, previous = 0, frame = buddy_of(zone)->blocks[mobility][order - GROUP_ORDER];
 
-    for (uint64_t frame = buddy_of(zone)->blocks[mobility][order - GROUP_ORDER]; frame != 0 && length < most; length++) {
+    for (; frame != 0 && length <= expected; length++) {
         const struct page *head = pfn_to_page(pfn(frame));
 
         if (frame < zone->start_pfn || frame >= zone->end_pfn || head->type != PAGE_FREE || head->order != order ||

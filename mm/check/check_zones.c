@@ -34,7 +34,8 @@ static void check_masks(struct check *check, const struct page *head)
     uint64_t frame = page_to_pfn(head).value, pages = 1UL << head->order;
 
     for (uint64_t at = frame; at < frame + pages; at += GROUP_PAGES) {
-        uint64_t free = pfn_to_group(pfn(at))->free >> at % GROUP_PAGES & low_bits((unsigned)min_of(pages, GROUP_PAGES));
+        uint64_t here = low_bits((unsigned)min_of(pages, GROUP_PAGES));
+        uint64_t free = pfn_to_group(pfn(at))->free >> at % GROUP_PAGES & here;
         if (free != 0)
             check_defect(check, "frame %#lx: %s of order %u, but free by its group, bits %#lx", at,
                          page_type_name(head->type), head->order, free);

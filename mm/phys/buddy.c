@@ -1,6 +1,6 @@
-// The buddy engine: blocks out of masks and lists, and back. Theory: buddy_private.h.
+// The buddy engine: blocks out of masks and lists, and back. Theory: <mm/buddy.h>.
 // SPDX-License-Identifier: BSD-2-Clause
-#include "buddy_private.h"
+#include <mm/buddy.h>
 
 #include "phys_private.h"
 
@@ -11,7 +11,7 @@
 #include <mm/pressure.h>
 
 // Groups that a request gives their rank, with interrupts masked.
-#define RANKED_AT_ONCE 32
+#define RANKED_AT_ONCE 16
 
 static struct buddy buddies[ZONE_COUNT];
 
@@ -61,8 +61,8 @@ static cold void write_blank(struct page *head, unsigned order)
     head->flags &= (uint8_t)~PAGE_FLAG_BLANK;
 }
 
-// Merges the block that came last with its buddies. Across the end of RAM or of the zone there is no buddy: largest blocks
-// do not cross either.
+// Merges the block that came last with its buddies. Across the end of RAM or of the zone there is no buddy: largest
+// blocks do not cross either.
 void buddy_merge_last(struct buddy *buddy)
 {
     if (buddy->unmerged == 0)
@@ -86,8 +86,8 @@ void buddy_merge_last(struct buddy *buddy)
     buddy_block_push(buddy, head, order, blank);
 }
 
-// A block of GROUP_ORDER or above comes back. It may be wanted at once, so it is merged when the next one comes, or when
-// another order is asked for.
+// A block of GROUP_ORDER or above comes back. It may be wanted at once, so it is merged when the next one comes, or
+// when another order is asked for.
 static always_inline void give_large(struct buddy *buddy, struct page *head, unsigned order)
 {
     if (buddy->unmerged != 0)
@@ -120,7 +120,7 @@ static always_inline struct page *take_large(struct buddy *buddy, unsigned order
     return head;
 }
 
-// 1 + the largest order of a free block, at most GROUP_ORDER: a group that is free all over is a block, and has no mask.
+// 1 + the largest order of a free block, at most GROUP_ORDER: a group that is free all over is a block without mask.
 static unsigned rank_of(uint64_t free)
 {
     unsigned rank = 0;

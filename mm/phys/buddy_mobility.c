@@ -1,6 +1,6 @@
 // Page blocks and their mobility: whose memory is taken when one's own is gone, and the reserve for GFP_ATOMIC.
 // SPDX-License-Identifier: BSD-2-Clause
-#include "buddy_private.h"
+#include <mm/buddy.h>
 
 #include <base/bits.h>
 

@@ -314,32 +314,33 @@ static unsigned pop_some(unsigned home, unsigned most, struct page **pages)
     const uint64_t state = PAGE_STATE(PAGE_RAW, 0, home);
     irqflags_t flags = arch_irq_save();
     struct page_list *list = page_list_of(home, 0);
-    struct page **top = list->top, **to = pages, **end = pages + most, *page;
+    struct page **top = list->top;
+    unsigned count = (unsigned)min_of((uint64_t)(top - list->bottom), (uint64_t)most);
 
-    while (to < end && (page = *top) != NULL) {
+    list->top = top - count;
+    for (struct page **end = pages + count; pages < end; pages++) {
+        struct page *page = *top--;
         page->state = state;
-        *to++ = page;
-        top--;
+        *pages = page;
     }
-    list->top = top;
     arch_irq_restore(flags);
-    return (unsigned)(to - pages);
+    return count;
 }
 
 unsigned alloc_pages_bulk(gfp_t gfp, unsigned count, struct page **pages)
 {
-    const struct zone *highest = gfp_fault(gfp) == NULL ? gfp_zone(gfp) : NULL;
-    bool is_plain = highest != NULL && !(gfp & (__GFP_ZERO | __GFP_COMP)) && mm_fault_hook == NULL;
+    // Pages in lists are handed out as they are, to whom the compiler's checks would let have them.
+    bool is_plain = (gfp & ~GFP_PLAIN) == 0 && mm_fault_hook == NULL;
+    gfp_t rest = (gfp & ~(__GFP_NOFAIL | __GFP_RETRY_MAYFAIL)) | __GFP_NORETRY | __GFP_NOWARN;
     unsigned done = 0;
 
+    might_sleep_if(gfp_may_sleep(gfp));
     while (done < count) {
-        unsigned most = min_of(count - done, (unsigned)PAGE_BATCH_MAX);
         if (is_plain)
-            done += pop_some(page_home(highest, gfp_mobility(gfp)), most, pages + done);
+            done += pop_some(0, min_of(count - done, (unsigned)PAGE_BATCH_MAX), pages + done);
         if (done == count)
             break;
         // The first has all that is done for a single page, and so on failure its report.
-        gfp_t rest = gfp | __GFP_NOWARN | (done > 0 ? __GFP_NORETRY : 0);
         pages[done] = alloc_any(__builtin_return_address(0), done == 0 ? gfp : rest, 0);
         if (pages[done] == NULL)
             break;
@@ -406,7 +407,7 @@ static bool relieve(struct page_list *list, struct zone *zone, unsigned order)
 static noinline void put(struct page *page, unsigned order)
 {
     unsigned home = page->home;
-    struct zone *zone = page_zone(page);
+    struct zone *zone = home_zone(home);
 
     if (order >= PAGE_LIST_ORDERS) {
         page_engine->give(zone, order, 1, &page);

@@ -13,6 +13,9 @@
 #define SUM(slots) (slots(0) + slots(1) + slots(2) + slots(3) + slots(4) + slots(5) + slots(6) + PAGE_LIST_ORDERS)
 #define ALL_SLOTS (SUM(SLOTS_OF) + SMALL_HOMES * SUM(SMALL_SLOTS_OF))
 
+// Blocks of a list that is emptied, with interrupts masked: of large ones each may have to be merged.
+#define GIVEN_AT_ONCE 16
+
 // No more than this part of a zone in all lists of all harts.
 #define ZONE_SHARE 8
 
@@ -105,7 +108,7 @@ unsigned page_list_relief_count(struct page_list *list)
 // Gives a batch of a list's blocks back; returns how many. Interrupts are masked.
 static unsigned give_batch(struct page_list *list, unsigned index)
 {
-    unsigned count = (unsigned)min_of((uint64_t)(list->top - list->bottom), (uint64_t)PAGE_BATCH_MAX);
+    unsigned count = (unsigned)min_of((uint64_t)(list->top - list->bottom), (uint64_t)GIVEN_AT_ONCE);
 
     if (count > 0)
         page_engine->give(home_zone(home_of(index)), order_of(index), count, list->top + 1 - count);

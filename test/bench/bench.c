@@ -19,8 +19,8 @@ uint64_t bench_timing_cost;
 
 // What the rows work with, taken before the first of them.
 static struct tables {
-    uint32_t samples[BENCH_MAX_SAMPLES], permutation[BENCH_MAX_SAMPLES];
-    void *things[BENCH_MAX_SAMPLES];
+    uint32_t samples[BENCH_MAX_SAMPLES];
+    struct bench_batch batch;
 } *tables;
 
 // Shell sort with Ciura's gaps ("Best Increments for the Average Case of Shellsort", FCT 2001).
@@ -38,54 +38,20 @@ static void sort(uint32_t *values, unsigned count)
         }
 }
 
-static void permute(unsigned count, enum bench_order order)
+struct bench_batch *bench_batch_start(unsigned count, enum bench_order order)
 {
+    struct bench_batch *batch = &tables->batch;
     struct random random = random_seeded(bootarg_u64("seed"));
 
     for (unsigned i = 0; i < count; i++)
-        tables->permutation[i] = order == BENCH_LIFO ? count - 1 - i : i;
-    if (order != BENCH_RANDOM)
-        return;
-    for (unsigned i = count - 1; i > 0; i--) {
+        batch->permutation[i] = order == BENCH_LIFO ? count - 1 - i : i;
+    for (unsigned i = count - 1; i > 0 && order == BENCH_RANDOM; i--) {
         unsigned j = (unsigned)random_below(&random, i + 1);
-        uint32_t moved = tables->permutation[i];
-        tables->permutation[i] = tables->permutation[j];
-        tables->permutation[j] = moved;
+        uint32_t moved = batch->permutation[i];
+        batch->permutation[i] = batch->permutation[j];
+        batch->permutation[j] = moved;
     }
-}
-
-void bench_batch(struct bench *bench, unsigned count, unsigned variant, void *(*alloc)(void), void (*release)(void *))
-{
-    enum bench_half half = variant % 2;
-    // The first round warms up and is not kept.
-    unsigned rounds = 1 + max_of(1U, 10240 / count);
-
-    permute(count, variant / 2);
-    for (unsigned round = 0; round < rounds; round++) {
-        if (round == 1)
-            bench->count = 0;
-        for (unsigned i = 0; i < count; i++) {
-            uint64_t before = arch_instructions();
-            void *thing = alloc();
-            uint64_t after = arch_instructions();
-            tables->things[i] = thing;
-            if (!thing) {
-                bench->out_of_memory = true;
-                count = i;
-                break;
-            }
-            if (half == BENCH_ALLOC)
-                bench_record(bench, before, after);
-        }
-        for (unsigned i = 0; i < count; i++) {
-            void *thing = tables->things[tables->permutation[i] % count];
-            uint64_t before = arch_instructions();
-            release(thing);
-            uint64_t after = arch_instructions();
-            if (half == BENCH_FREE)
-                bench_record(bench, before, after);
-        }
-    }
+    return batch;
 }
 
 static void calibrate(void)

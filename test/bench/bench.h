@@ -66,5 +66,46 @@ enum bench_order { BENCH_LIFO, BENCH_FIFO, BENCH_RANDOM };
 enum bench_half { BENCH_ALLOC, BENCH_FREE };
 #define BENCH_VARIANT(order, half) ((order) * 2 + (half))
 
-// Times one half of: allocate `count` things with `alloc`, free them in the variant's order with `release`.
-void bench_batch(struct bench *bench, unsigned count, unsigned variant, void *(*alloc)(void), void (*release)(void *));
+// What a batch is alive in, and the order in which it goes.
+struct bench_batch {
+    uint32_t permutation[BENCH_MAX_SAMPLES];
+    void *things[BENCH_MAX_SAMPLES];
+};
+struct bench_batch *bench_batch_start(unsigned count, enum bench_order order);
+
+// Times one half of: allocate `count` things with `alloc`, free them in the variant's order with `release`. Inline, so
+// that both are called as their callers write them.
+static always_inline void bench_batch(struct bench *bench, unsigned count, unsigned variant, void *(*alloc)(void),
+                                      void (*release)(void *))
+{
+    enum bench_half half = variant % 2;
+    // The first round warms up and is not kept.
+    unsigned rounds = 1 + max_of(1U, 10240 / count);
+
+    struct bench_batch *batch = bench_batch_start(count, variant / 2);
+    for (unsigned round = 0; round < rounds; round++) {
+        if (round == 1)
+            bench->count = 0;
+        for (unsigned i = 0; i < count; i++) {
+            uint64_t before = arch_instructions();
+            void *thing = alloc();
+            uint64_t after = arch_instructions();
+            batch->things[i] = thing;
+            if (!thing) {
+                bench->out_of_memory = true;
+                count = i;
+                break;
+            }
+            if (half == BENCH_ALLOC)
+                bench_record(bench, before, after);
+        }
+        for (unsigned i = 0; i < count; i++) {
+            void *thing = batch->things[batch->permutation[i] % count];
+            uint64_t before = arch_instructions();
+            release(thing);
+            uint64_t after = arch_instructions();
+            if (half == BENCH_FREE)
+                bench_record(bench, before, after);
+        }
+    }
+}

@@ -69,9 +69,9 @@ static void zeroed_pair(struct bench *bench, unsigned size, unsigned variant)
 }
 BENCH_ROW(zeroed_object, "kzalloc.const.256.pair", zeroed_pair, 0, 0);
 
-static void *take_64(void) { return kmalloc(64, GFP_KERNEL); }
-static void *take_256(void) { return kmalloc(256, GFP_KERNEL); }
-static void give(void *object) { kfree(object); }
+static always_inline void *take_64(void) { return kmalloc(64, GFP_KERNEL); }
+static always_inline void *take_256(void) { return kmalloc(256, GFP_KERNEL); }
+static always_inline void give(void *object) { kfree(object); }
 
 static void kmalloc_batch(struct bench *bench, unsigned size, unsigned variant)
 {
@@ -80,8 +80,8 @@ static void kmalloc_batch(struct bench *bench, unsigned size, unsigned variant)
 
 static struct kmem_cache *cache;
 
-static void *take_object(void) { return kmem_cache_alloc(cache, GFP_KERNEL); }
-static void give_object(void *object) { kmem_cache_free(cache, object); }
+static always_inline void *take_object(void) { return kmem_cache_alloc(cache, GFP_KERNEL); }
+static always_inline void give_object(void *object) { kmem_cache_free(cache, object); }
 
 static void construct(void *object)
 {

@@ -77,8 +77,8 @@ static void clear_or_copy(struct bench *bench, unsigned size, unsigned variant)
 BENCH_ROW(clear, "page.clear", clear_or_copy, 0, CLEAR);
 BENCH_ROW(copy, "page.copy", clear_or_copy, 0, COPY);
 
-static void *take_page(void) { return alloc_page(GFP_KERNEL); }
-static void give_page(void *page) { __free_page(page); }
+static always_inline void *take_page(void) { return alloc_page(GFP_KERNEL); }
+static always_inline void give_page(void *page) { __free_page(page); }
 
 static void batch(struct bench *bench, unsigned count, unsigned variant)
 {

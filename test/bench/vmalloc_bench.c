@@ -24,8 +24,8 @@ BENCH_ROW(vmalloc64, "vmalloc.64.pair", pair, 64, 0);
 BENCH_ROW(vmalloc256, "vmalloc.256.pair", pair, 256, 0);
 BENCH_ROW(vmalloc1024, "vmalloc.1024.pair", pair, 1024, 0);
 
-static void *take_area(void) { return vmalloc(4 * PAGE_SIZE); }
-static void give_area(void *area) { vfree(area); }
+static always_inline void *take_area(void) { return vmalloc(4 * PAGE_SIZE); }
+static always_inline void give_area(void *area) { vfree(area); }
 
 static void live(struct bench *bench, unsigned count, unsigned variant)
 {

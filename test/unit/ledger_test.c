@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/ledger.h>
 
-#include "../../mm/phys/buddy_private.h"
+#include <mm/buddy.h>
 #include "page_chain.h"
 
 #include <debug/klog.h>

@@ -3,7 +3,7 @@
 //
 // The port defines, inline
 //   bool arch_replace(uint64_t *word, uint64_t expected, uint64_t desired)
-//       Stores `desired` if the word holds `expected`, in one atomic step, and says whether it did. Orders nothing else.
+//       Stores `desired` if the word holds `expected`, in one atomic step, and says whether it did. Orders nothing.
 #pragma once
 
 #include <port/atomic.h>

@@ -6,8 +6,8 @@
 
 #include <base/addr.h>
 
-// PAGE_SIZE bytes, aligned to PAGE_SIZE. Clearing returns the address, so that a caller can end with it. The two pages of
-// a copy do not overlap.
+// PAGE_SIZE bytes, aligned to PAGE_SIZE. Clearing returns the address, so that a caller can end with it. The two
+// pages of a copy do not overlap.
 void *arch_clear_page(void *page);
 void arch_copy_page(void *to, const void *from);
 

@@ -14,10 +14,10 @@
 // keeps going in one direction and falls back to the least when it turns, between 1/32 and 1/4 of the stack
 // (Bonwick and Adams, USENIX 2001, size magazines by contention; here the direction is the signal).
 //
-// A list holds at most 1 MB, so none of a larger order, and less on small machines: all lists of all harts together at most 1/8 of a
-// zone. Lists of other homes than the kernel's hold a quarter. When a list may hold nothing (pcp=off, failure
-// injection, and while memory is short) its limit is its bottom: each push and pop then fails, and the slow
-// path goes to the engine. So none of these costs the fast path an instruction.
+// A list holds at most 1 MB, so nothing where a block is larger, and less on small machines: all lists of all harts
+// together at most 1/8 of a zone. Lists of other homes than the kernel's hold a quarter. When a list may hold nothing
+// (pcp=off, failure injection, and while somebody waits for memory) its limit is its bottom: each push and pop then
+// fails, and the slow path goes to the engine. So none of these costs the fast path an instruction.
 //
 // Blocks in a list are of type PAGE_HART and count in nobody's free_pages. Only the hart itself touches its
 // lists: others ask it to by an interrupt (IPI_DRAIN).

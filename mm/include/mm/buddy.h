@@ -1,4 +1,4 @@
-// Between the files of the buddy.
+// The buddy engine's structures, for its own files and the validator's. Callers want <mm/page_alloc.h>.
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // Theory
@@ -48,7 +48,7 @@ struct buddy {
 
 static always_inline struct buddy *buddy_of(const struct zone *zone) { return zone->engine; }
 
-// Of the bits at which free blocks of `order`, less than GROUP_ORDER, start, those at which two of them make a larger one.
+// Of the bits at which free blocks of `order`, less than GROUP_ORDER, start, those where two of them make a larger one.
 static always_inline uint64_t group_pairs(uint64_t starts, unsigned order)
 {
     static const uint64_t aligned[GROUP_ORDER] = {
