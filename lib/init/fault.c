@@ -9,6 +9,7 @@
 #include <mm/kstack.h>
 #include <mm/page.h>
 #include <mm/pgtable.h>
+#include <mm/zone_layout.h>
 #include <arch/per_hart.h>
 #include <task/thread.h>
 
@@ -35,7 +36,8 @@ static const char *describe_place(vaddr_t address, enum arch_access access)
     if (walk.mapped)
         return access == ARCH_ACCESS_WRITE ? "read-only memory" : access == ARCH_ACCESS_EXEC ? "data" : "no memory";
     if (virt_is_direct(vaddr_ptr(address)))
-        return "the direct map, where there is no RAM";
+        return address.value - ARCH_DIRECT_BASE >= highmem_start().value ? "HIGHMEM where the direct map ends"
+                                                                         : "the direct map, where there is no RAM";
     if (address.value >= ARCH_VMALLOC_BASE && address.value < ARCH_VMALLOC_END)
         return "the vmalloc space, where nothing is mapped";
     return "an address that is not mapped";

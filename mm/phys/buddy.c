@@ -71,14 +71,14 @@ void buddy_merge_last(struct buddy *buddy)
     unsigned order = head->order, blank = 0;
 
     buddy->unmerged = 0;
-    buddy_block_unlink(buddy, head);
+    buddy_block_unlink(buddy, head, order);
     // A struct page's address is the page's number too: one bit of it tells the buddies apart.
     for (uintptr_t bit = sizeof(struct page) << order; order < MAX_ORDER; order++, bit *= 2) {
         struct page *other = (struct page *)((uintptr_t)head ^ bit);
 
         if (page_type(other) != PAGE_FREE || other->order != order)
             break;
-        buddy_block_unlink(buddy, other);
+        buddy_block_unlink(buddy, other, order);
         blank |= other->flags & PAGE_FLAG_BLANK;
         ((struct page *)((uintptr_t)head | bit))->state = PAGE_STATE(PAGE_TAIL, 0, 0);
         head = (struct page *)((uintptr_t)head & ~bit);
@@ -108,7 +108,7 @@ static always_inline struct page *take_large(struct buddy *buddy, unsigned order
         if (++from > MAX_ORDER)
             return NULL;
     struct page *head = pfn_to_page(pfn(buddy->blocks[mobility][from - GROUP_ORDER]));
-    buddy_block_unlink(buddy, head);
+    buddy_block_unlink(buddy, head, from);
     unsigned blank = head->flags & PAGE_FLAG_BLANK;
     // The upper halves stay free.
     while (from > order) {

@@ -55,7 +55,7 @@ static void take_off(struct page_group *group, struct page *head, void *context)
     struct change *change = context;
 
     if (head != NULL) {
-        buddy_block_unlink(change->buddy, head);
+        buddy_block_unlink(change->buddy, head, head->order);
     } else {
         unsigned rank = group->rank;
         buddy_group_set_rank(change->buddy, group, 0);

@@ -83,12 +83,12 @@ static always_inline void buddy_block_push(struct buddy *buddy, struct page *hea
     *first = frame;
 }
 
-static always_inline void buddy_block_unlink(struct buddy *buddy, struct page *head)
+static always_inline void buddy_block_unlink(struct buddy *buddy, struct page *head, unsigned order)
 {
     if (head->prev != 0)
         pfn_to_page(pfn(head->prev))->next = head->next;
     else
-        buddy->blocks[page_to_group(head)->mobility][head->order - GROUP_ORDER] = head->next;
+        buddy->blocks[page_to_group(head)->mobility][order - GROUP_ORDER] = head->next;
     if (head->next != 0)
         pfn_to_page(pfn(head->next))->prev = head->prev;
 }

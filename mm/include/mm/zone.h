@@ -64,7 +64,8 @@ extern struct zone zones[ZONE_COUNT];
 // Lays the zones over memblock's RAM and marks every page of the memmap by its owner (reserved ranges), then
 // gives all free RAM to the buddies. A page that is reserved in part counts as reserved; one that is RAM in
 // part is left out; so are the first 64 page frames. Page tables made so far become pages of granule_tables. The
-// memmap is mapped; it may hold anything. Called once, by the boot hart; from then on memblock only records what is RAM.
+// memmap is mapped; it may hold anything. Called once, by the boot hart; from then on memblock only records what is
+// RAM.
 void zones_init(void);
 
 // The zone that holds a page frame by the layout, RAM or not.
