@@ -72,8 +72,9 @@ void buddy_merge_last(struct buddy *buddy)
 
     buddy->unmerged = 0;
     buddy_block_unlink(buddy, head, order);
-    // A struct page's address is the page's number too: one bit of it tells the buddies apart.
-    for (uintptr_t bit = sizeof(struct page) << order; order < MAX_ORDER; order++, bit *= 2) {
+    // A struct page's address is the page's number too: one bit of it tells the buddies apart. Where a group is a largest
+    // block there is nothing to merge.
+    for (uintptr_t bit = sizeof(struct page) << order; LARGE_ORDERS > 1 && order < MAX_ORDER; order++, bit *= 2) {
         struct page *other = (struct page *)((uintptr_t)head ^ bit);
 
         if (page_type(other) != PAGE_FREE || other->order != order)
