@@ -215,32 +215,47 @@ KTEST(buddy, falls_back_to_other_mobilities)
     EXPECT_EQ(zone->free_pages, free);
 }
 
-// A block that GFP_ATOMIC got leaves its like in reserve: others do not get at it, until the reserve is given up.
-KTEST(buddy, sets_blocks_aside_for_atomic_requests)
+// The page block of a block that GFP_ATOMIC got is set aside.
+KTEST(buddy, sets_the_page_block_of_an_atomic_request_aside)
 {
-    struct zone *zone = roomy_zone();
-
     page_lists_block();
-    struct page *page = alloc_pages(GFP_ATOMIC, 4), *other;
+    struct page *page = alloc_pages(GFP_ATOMIC, 4);
+
     REQUIRE(page);
-    zone = page_zone(page);
+    struct zone *zone = page_zone(page);
     EXPECT_EQ(zone->reserved_pages, 1UL << MAX_ORDER);
     EXPECT_EQ(pfn_to_group(page_to_pfn(page))->mobility, MOBILITY_ATOMIC);
     EXPECT_EQ(check_zones(), 0);
-    other = alloc_pages(GFP_ATOMIC, 4);
-    REQUIRE(other);
-    EXPECT_EQ(page_to_pfn(other).value >> MAX_ORDER, page_to_pfn(page).value >> MAX_ORDER);
-    struct page *plain = take_one(zone, 4, 0);
-    REQUIRE(plain);
-    EXPECT_NE(page_to_pfn(plain).value >> MAX_ORDER, page_to_pfn(page).value >> MAX_ORDER);
-    give_one(zone, plain, 4);
-    __free_pages(other, 4);
     __free_pages(page, 4);
     page_lists_unblock();
     EXPECT(page_engine->unreserve(zone));
     EXPECT(!page_engine->unreserve(zone));
     EXPECT_EQ(zone->reserved_pages, 0);
     EXPECT_EQ(check_zones(), 0);
+}
+
+// From a page block that is set aside, atomic requests for more than a page are served first, and others not at all.
+KTEST(buddy, keeps_what_is_set_aside_for_atomic_requests)
+{
+    page_lists_block();
+    struct zone *zone = gfp_zone(GFP_KERNEL);
+    struct page *whole = take_one(zone, MAX_ORDER, 0);
+
+    REQUIRE(whole);
+    page_engine->reserve(zone, whole);
+    give_one(zone, whole, MAX_ORDER);
+    uint64_t page_block = page_to_pfn(whole).value >> MAX_ORDER;
+    struct page *atomic = alloc_pages(GFP_ATOMIC, 4), *plain = take_one(zone, 4, 0);
+    REQUIRE(atomic && plain);
+    EXPECT_EQ(page_to_pfn(atomic).value >> MAX_ORDER, page_block);
+    EXPECT_NE(page_to_pfn(plain).value >> MAX_ORDER, page_block);
+    EXPECT_EQ(check_zones(), 0);
+    give_one(zone, plain, 4);
+    __free_pages(atomic, 4);
+    page_lists_unblock();
+    while (page_engine->unreserve(zone)) {
+    }
+    EXPECT_EQ(zone->reserved_pages, 0);
 }
 
 // Takes a block out of its zone, as if it had been reserved from the start: blocks of PAGE_RESERVED in its
