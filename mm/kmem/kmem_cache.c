@@ -16,6 +16,7 @@
 #include <arch/time.h>
 #include <base/errno.h>
 #include <base/string.h>
+#include <debug/irq_meter.h>
 #include <debug/klog.h>
 #include <mm/page_alloc.h>
 #include <mm/page_holder.h>
@@ -414,7 +415,7 @@ static unsigned find_in_use_locked(const struct kmem_cache *cache, unsigned limi
     unsigned found = 0;
 
     for (unsigned list = 0; list < array_count(lists); list++)
-        for (uint32_t frame = lists[list]; frame != 0; frame = pfn_to_page(pfn(frame))->next)
+        for (uint32_t frame = lists[list]; frame != 0 && found < limit; frame = pfn_to_page(pfn(frame))->next)
             for (unsigned index = 0; index < cache->objects_per_slab && found < limit; index++)
                 if (!slab_object_is_free(cache, pfn_to_page(pfn(frame)), index))
                     objects[found++] = (char *)page_to_virt(pfn_to_page(pfn(frame))) +
@@ -439,7 +440,9 @@ int kmem_cache_destroy(struct kmem_cache *cache)
     spin_lock(&cache_list_lock);
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
     uint64_t in_use = cache->active_objects;
-    unsigned found = find_in_use_locked(cache, REPORTED_LEAKS, leaks);
+    irq_meter_pause("a cache is destroyed too early: what is alive in it is looked for");
+    unsigned found = in_use != 0 ? find_in_use_locked(cache, REPORTED_LEAKS, leaks) : 0;
+    irq_meter_resume();
     if (in_use == 0)
         list_remove(&cache->all);
     spin_unlock_irqrestore(&cache->lock, flags);
