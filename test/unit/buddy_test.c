@@ -83,28 +83,6 @@ KTEST(buddy, splits_and_merges_back)
     }
 }
 
-// While there are single pages whose buddies are taken, none is cut from a larger block.
-KTEST(buddy, takes_the_smallest_that_fits)
-{
-    struct page *block = alloc_pages(GFP_KERNEL, 5);
-
-    REQUIRE(block);
-    split_page(block, 5);
-    for (unsigned i = 0; i < 32; i += 2)
-        __free_page(block + i);
-    struct zone *zone = page_zone(block);
-    struct free_counts before = counts_of(zone), after;
-    struct page *taken[8];
-    EXPECT_EQ(take(zone, 0, (enum mobility)pfn_to_group(page_to_pfn(block))->mobility, 0, 8, taken), 8);
-    page_engine->count(zone, &after);
-    EXPECT_EQ(before.blocks[0] - after.blocks[0], 8);
-    for (unsigned k = 1; k <= MAX_ORDER; k++)
-        EXPECT_EQ(before.blocks[k], after.blocks[k]);
-    page_engine->give(zone, 0, 8, taken);
-    for (unsigned i = 1; i < 32; i += 2)
-        __free_page(block + i);
-}
-
 // The pages of a largest block, freed one by one in any order, are one block again.
 KTEST(buddy, merges_from_single_pages_to_the_top)
 {

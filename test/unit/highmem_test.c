@@ -31,8 +31,8 @@ KTEST(highmem, faults_when_touched_unmapped)
     __free_page(page);
 }
 
-// Who can do without an address is served from HIGHMEM, then NORMAL, then DMA, and never turns back; in the
-// end no zone has more than its reserve.
+// Who can do without an address is served from HIGHMEM, then NORMAL, then DMA, and turns back once, when all are
+// down to their low marks; in the end no zone has more than its reserve.
 KTEST(highmem, falls_back_zone_by_zone)
 {
     SKIP_WITHOUT_HIGHMEM();
@@ -40,6 +40,10 @@ KTEST(highmem, falls_back_zone_by_zone)
     struct page_chain chain = { 0 };
     unsigned earlier = ZONE_HIGHMEM;
 
+    page_lists_block();
+    bool has_some[ZONE_COUNT];
+    for (unsigned id = 0; id < ZONE_COUNT; id++)
+        has_some[id] = zones[id].free_pages > zones[id].watermark_min + zones[id].lowmem_reserve[ZONE_HIGHMEM];
     for (struct page *page; (page = alloc_page(GFP_NOWAIT | __GFP_HIGHMEM | __GFP_NOWARN)) != NULL;) {
         unsigned id = (unsigned)(page_zone(page) - zones);
         turns += id > earlier;
@@ -47,11 +51,12 @@ KTEST(highmem, falls_back_zone_by_zone)
         taken[id]++;
         chain_push(&chain, page);
     }
-    EXPECT_EQ(turns, 0);
+    EXPECT_LE(turns, 1);
     for (unsigned id = 0; id < ZONE_COUNT; id++)
-        EXPECT_EQ(taken[id] > 0, zones[id].present_pages > 0);
+        EXPECT_EQ(taken[id] > 0, has_some[id]);
     EXPECT_GE(taken[ZONE_HIGHMEM], zones[ZONE_HIGHMEM].managed_pages / 2);
     chain_free(&chain);
+    page_lists_unblock();
 }
 
 // Who needs an address never gets HIGHMEM, though nothing else is left.

@@ -94,7 +94,7 @@ KTEST(page_scenario, bulk_gives_different_pages)
     EXPECT_EQ(twice, 0);
 
     struct page_chain chain = { 0 };
-    while ((got = alloc_pages_bulk(GFP_KERNEL | __GFP_MEMALLOC | __GFP_NOWARN, array_count(pages), pages)) > 0)
+    while ((got = alloc_pages_bulk(GFP_HIGHUSER | __GFP_MEMALLOC | __GFP_NOWARN, array_count(pages), pages)) > 0)
         for (unsigned i = 0; i < got; i++)
             taken += frame_set_add(&frames, pages[i]), chain_push(&chain, pages[i]);
     EXPECT_EQ(taken, free);
@@ -125,7 +125,7 @@ static uint64_t take_to_the_last(struct page_chain *chain, unsigned order, uint6
     uint64_t taken = 0, deadline = arch_time() + arch_timer_hz();
 
     for (unsigned round = 0; taken < expected && arch_time() < deadline; round++) {
-        taken += chain_fill(chain, GFP_KERNEL | __GFP_MEMALLOC, order, UINT64_MAX);
+        taken += chain_fill(chain, GFP_HIGHUSER | __GFP_MEMALLOC, order, UINT64_MAX);
         arch_relax(round);
     }
     return taken;
@@ -141,7 +141,7 @@ KTEST(page_scenario, lists_do_not_keep_the_last_pages)
         struct page_chain chain = { 0 };
         ktest_run_on_harts(fill_lists_on_hart, &hart);
         if (hart == 0)
-            EXPECT_EQ(chain_fill(&chain, GFP_KERNEL | __GFP_MEMALLOC, 0, UINT64_MAX), free);
+            EXPECT_EQ(chain_fill(&chain, GFP_HIGHUSER | __GFP_MEMALLOC, 0, UINT64_MAX), free);
         else
             EXPECT_EQ(take_to_the_last(&chain, 0, free), free);
         chain_free(&chain);
@@ -156,7 +156,7 @@ KTEST(page_scenario, lists_do_not_keep_large_blocks)
     uint64_t blocks;
 
     free_pages_now();
-    blocks = chain_fill(&large, GFP_KERNEL | __GFP_MEMALLOC, MAX_ORDER, UINT64_MAX);
+    blocks = chain_fill(&large, GFP_HIGHUSER | __GFP_MEMALLOC, MAX_ORDER, UINT64_MAX);
     EXPECT_LE(1, blocks);
     chain_free(&large);
     for (unsigned hart = 0; hart < arch_hart_count(); hart++) {
@@ -176,13 +176,13 @@ static struct {
 static void take_all_on_hart(unsigned index, void *unused unused_arg)
 {
     race.chain[index] = (struct page_chain){ 0 };
-    chain_fill(&race.chain[index], GFP_KERNEL | __GFP_MEMALLOC, 0, UINT64_MAX);
+    chain_fill(&race.chain[index], GFP_HIGHUSER | __GFP_MEMALLOC, 0, UINT64_MAX);
 }
 
 static void fail_on_hart(unsigned index unused_arg, void *unused unused_arg)
 {
     for (unsigned order = 0; order <= MAX_ORDER; order++) {
-        struct page *page = alloc_pages(GFP_ATOMIC | __GFP_MEMALLOC | __GFP_NOWARN, order);
+        struct page *page = alloc_pages(GFP_ATOMIC | __GFP_HIGHMEM | __GFP_MEMALLOC | __GFP_NOWARN, order);
         if (page == NULL)
             continue;
         __atomic_fetch_add(&race.failures_missed, 1, __ATOMIC_RELAXED);
