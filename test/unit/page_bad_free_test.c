@@ -259,6 +259,8 @@ static void collide(unsigned index, void *unused unused_arg)
 // once. (The reports are not shown: they would take longer than all else.)
 KTEST(page_bad_free, two_harts_at_the_same_moment)
 {
+    if (free_pages_now() < 4096)
+        ktest_skip("fewer than 4096 free pages");
     uint64_t free = free_pages_now();
 
     if (arch_hart_count() < 2)
