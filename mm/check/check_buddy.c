@@ -37,6 +37,7 @@ static void check_group(struct check *check, uint64_t frame, struct census *cens
 
 static void take_census(struct check *check, struct census census[ZONE_COUNT])
 {
+    uint64_t counted_block = UINT64_MAX;
     pfn_t start, end;
 
     for (uint64_t cursor = 0; zones_next_ram(&cursor, &start, &end);)
@@ -45,8 +46,10 @@ static void take_census(struct check *check, struct census census[ZONE_COUNT])
             struct census *found = &census[zone_of(pfn(at)) - zones];
             const struct page_group *group = pfn_to_group(pfn(at));
 
-            if (group->mobility == MOBILITY_ATOMIC && is_aligned(at, PAGE_BLOCK_PAGES))
+            if (group->mobility == MOBILITY_ATOMIC && at / PAGE_BLOCK_PAGES != counted_block) {
+                counted_block = at / PAGE_BLOCK_PAGES;
                 found->reserved += PAGE_BLOCK_PAGES;
+            }
             if (group->rank == 0 && head->type == PAGE_FREE && head->order >= GROUP_ORDER && head->order <= MAX_ORDER &&
                 group->mobility < MOBILITY_COUNT) {
                 found->blocks[group->mobility][head->order - GROUP_ORDER]++;
