@@ -128,7 +128,8 @@ KTEST(gfp, rows_wake_kswapd_as_they_say)
     for (unsigned i = 0; i < gfp_table_count; i++) {
         const struct gfp_row *row = &gfp_table[i];
         const struct zone *zone = gfp_zone(row->flags);
-        if (zone == NULL)
+        // In a zone of a few pages the marks lie too close to tell them apart.
+        if (zone == NULL || zone->watermark_low - zone->watermark_min < 4)
             continue;
         leave_free(zone, zone->watermark_low + 1);
         uint64_t wakes = kswapd_wake_count();
