@@ -72,8 +72,8 @@ void buddy_merge_last(struct buddy *buddy)
 
     buddy->unmerged = 0;
     buddy_block_unlink(buddy, head, order);
-    // A struct page's address is the page's number too: one bit of it tells the buddies apart. Where a group is a largest
-    // block there is nothing to merge.
+    // A struct page's address is the page's number too: one bit of it tells the buddies apart. Where a group is a
+    // largest block there is nothing to merge.
     for (uintptr_t bit = sizeof(struct page) << order; LARGE_ORDERS > 1 && order < MAX_ORDER; order++, bit *= 2) {
         struct page *other = (struct page *)((uintptr_t)head ^ bit);
 
@@ -245,15 +245,16 @@ static noinline unsigned take_from_others(struct zone *zone, const struct page_r
 static int take_locked(struct zone *zone, const struct page_request *request, unsigned count, struct page **blocks)
 {
     struct buddy *buddy = buddy_of(zone);
-    bool is_all_ranked = request->order == 0 || rank_some(buddy);
     unsigned taken = 0, got;
 
+    if (request->order > 0)
+        (void)rank_some(buddy);
     if (count > 0 && request->order > 0 && request->may_use_reserve)
         taken = take_from(buddy, request, MOBILITY_ATOMIC, 1, blocks);
     for (; taken < count; taken += got) {
         got = take_from(buddy, request, (enum mobility)request->mobility, count - taken, blocks + taken);
         if (got == 0 && taken == 0) {
-            if ((request->order == 0 || !is_all_ranked) && !rank_some(buddy))
+            if (!rank_some(buddy))
                 return -EAGAIN;
             got = take_from_others(zone, request, blocks);
         }
@@ -330,30 +331,31 @@ static noinline void give_locked(struct buddy *buddy, unsigned order, unsigned c
         give_to_group(buddy, blocks[i], span);
 }
 
-static void buddy_give(struct zone *zone, unsigned order, unsigned count, struct page **blocks)
+// What came back is counted and told to those who wait for it.
+static always_inline void end_give(struct zone *zone, uint64_t pages, irqflags_t flags)
 {
-    irqflags_t flags = spin_lock_irqsave(&zone->lock);
-
     zone->lock_count++;
-    give_locked(buddy_of(zone), order, count, blocks);
-    store_relaxed(&zone->free_pages, zone->free_pages + ((uint64_t)count << order));
+    store_relaxed(&zone->free_pages, zone->free_pages + pages);
     bool has_waiters = __atomic_load_n(&zone->waiters, __ATOMIC_RELAXED) != 0;
     spin_unlock_irqrestore(&zone->lock, flags);
     if (unlikely(has_waiters))
         page_freed_hint(zone);
 }
 
+static void buddy_give(struct zone *zone, unsigned order, unsigned count, struct page **blocks)
+{
+    irqflags_t flags = spin_lock_irqsave(&zone->lock);
+
+    give_locked(buddy_of(zone), order, count, blocks);
+    end_give(zone, (uint64_t)count << order, flags);
+}
+
 static void buddy_give_large(struct zone *zone, struct page *head, unsigned order)
 {
     irqflags_t flags = spin_lock_irqsave(&zone->lock);
 
-    zone->lock_count++;
-    store_relaxed(&zone->free_pages, zone->free_pages + (1UL << order));
     give_large(buddy_of(zone), head, order);
-    bool has_waiters = __atomic_load_n(&zone->waiters, __ATOMIC_RELAXED) != 0;
-    spin_unlock_irqrestore(&zone->lock, flags);
-    if (unlikely(has_waiters))
-        page_freed_hint(zone);
+    end_give(zone, 1UL << order, flags);
 }
 
 // One block of new memory. At start-up it is as large as can be, so it has nothing to merge with, and the struct pages

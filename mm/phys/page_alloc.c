@@ -6,7 +6,6 @@
 
 #include <arch/atomic.h>
 #include <arch/page_ops.h>
-#include <base/bits.h>
 #include <mm/page_clear.h>
 #include <mm/page_engine.h>
 #include <mm/page_lists.h>
@@ -349,8 +348,6 @@ unsigned alloc_pages_bulk(gfp_t gfp, unsigned count, struct page **pages)
     return done;
 }
 
-static unsigned order_for(uint64_t pages) { return pages <= 1 ? 0 : highest_bit(pages - 1) + 1; }
-
 void *alloc_pages_exact(size_t bytes, gfp_t gfp)
 {
     const void *caller = __builtin_return_address(0);
@@ -360,7 +357,7 @@ void *alloc_pages_exact(size_t bytes, gfp_t gfp)
         page_misuse_request(caller, gfp, 0, "no bytes, or a compound block, asked for in single pages");
         return NULL;
     }
-    unsigned order = order_for(pages);
+    unsigned order = get_order(bytes);
     char *start = address_for(caller, gfp, order);
     if (start == NULL)
         return NULL;

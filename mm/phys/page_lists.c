@@ -160,20 +160,23 @@ void page_lists_interrupt(void)
     __atomic_store_n(&drains_done[hart], asked, __ATOMIC_RELEASE);
 }
 
-static void ask(unsigned hart, uint64_t *ticket)
+// What drains_done of each hart has to reach. The caller stays on its hart.
+static void ask_others(uint64_t ticket[MAX_HARTS])
 {
-    *ticket = __atomic_add_fetch(&drains_asked[hart], 1, __ATOMIC_ACQ_REL);
-    arch_ipi_send(hart, IPI_DRAIN);
+    for (unsigned hart = 0; hart < arch_hart_count(); hart++) {
+        if (hart == arch_hart_index())
+            continue;
+        ticket[hart] = __atomic_add_fetch(&drains_asked[hart], 1, __ATOMIC_ACQ_REL);
+        arch_ipi_send(hart, IPI_DRAIN);
+    }
 }
 
 void page_lists_request_drain(void)
 {
-    uint64_t ticket;
+    uint64_t ticket[MAX_HARTS];
 
     preempt_disable();
-    for (unsigned hart = 0; hart < arch_hart_count(); hart++)
-        if (hart != arch_hart_index())
-            ask(hart, &ticket);
+    ask_others(ticket);
     preempt_enable();
 }
 
@@ -182,9 +185,7 @@ void page_lists_drain_all(void)
     uint64_t ticket[MAX_HARTS] = { 0 };
 
     preempt_disable();
-    for (unsigned hart = 0; hart < arch_hart_count(); hart++)
-        if (hart != arch_hart_index())
-            ask(hart, &ticket[hart]);
+    ask_others(ticket);
     page_lists_drain();
     preempt_enable();
     for (unsigned hart = 0; hart < MAX_HARTS; hart++)
