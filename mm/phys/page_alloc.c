@@ -23,24 +23,17 @@ static enum mobility gfp_mobility(gfp_t gfp)
                                      : MOBILITY_UNMOVABLE;
 }
 
-// Refills this hart's list and takes the block for the caller from it; where it has no room, only that. As the
-// engine's take.
-static int take_through_list(struct zone *zone, const struct page_request *request, bool may_refill,
-                             struct page **block)
+// A batch for this hart's list, of which one block is the caller's. As the engine's take; 0 where the list has no room.
+static int take_batch(struct zone *zone, const struct page_request *request, struct page **block)
 {
     irqflags_t flags = arch_irq_save();
     struct page_list *list = page_list_of((unsigned)(request->state >> 24), request->order);
-    unsigned wanted = may_refill ? page_list_refill_count(list) : 0;
-    int taken;
+    unsigned wanted = page_list_refill_count(list);
+    int taken = wanted > 0 ? page_engine->take(zone, request, wanted, list->top + 1) : 0;
 
-    if (wanted > 1) {
-        taken = page_engine->take(zone, request, wanted, list->top + 1);
-        if (taken > 0) {
-            *block = list->top[taken];
-            list->top += taken - 1;
-        }
-    } else {
-        taken = page_engine->take(zone, request, 1, block);
+    if (taken > 0) {
+        *block = list->top[taken];
+        list->top += taken - 1;
     }
     arch_irq_restore(flags);
     return taken;
@@ -60,8 +53,9 @@ static struct page *take_from_zone(struct zone *zone, gfp_t gfp, unsigned order,
     int taken;
 
     do {
-        taken = order < PAGE_LIST_ORDERS ? take_through_list(zone, &request, may_refill, &page)
-                                         : page_engine->take(zone, &request, 1, &page);
+        taken = order < PAGE_LIST_ORDERS && may_refill ? take_batch(zone, &request, &page) : 0;
+        if (taken == 0)
+            taken = page_engine->take(zone, &request, 1, &page);
     } while (unlikely(taken < 0));
     if (order > 0 && (gfp & __GFP_HIGH) && page != NULL)
         page_engine->reserve(zone, page);
@@ -230,6 +224,36 @@ static noinline struct page *alloc_order(gfp_t gfp, unsigned order)
     return alloc_any(__builtin_return_address(0), gfp, order);
 }
 
+// What the kernel's own zone keeps when it gives unmovable memory out without a thought: its low mark, and what is set
+// aside.
+static uint64_t plenty_of(const struct zone *zone) { return zone->watermark_low + zone->reserved_pages; }
+
+static noinline struct page *refill(unsigned order)
+{
+    struct zone *zone = &zones[zone_of_kernel];
+    const struct page_request request = {
+        .order = (uint8_t)order,
+        .mobility = MOBILITY_UNMOVABLE,
+        .keep_pages = plenty_of(zone),
+        .state = PAGE_STATE(PAGE_HART, order, 0),
+    };
+    struct page *page = NULL;
+
+    (void)take_batch(zone, &request, &page);
+    return page;
+}
+
+// Where the list was empty; a larger block for GFP_ATOMIC has its page block set aside.
+static noinline struct page *alloc_refilled(gfp_t gfp, unsigned order)
+{
+    struct page *page = order == 0 || !(gfp & __GFP_HIGH) ? refill(order) : NULL;
+
+    if (unlikely(page == NULL))
+        return alloc_order(gfp, order);
+    page->state = PAGE_STATE(PAGE_RAW, order, 0);
+    return page;
+}
+
 static always_inline struct page *alloc_fast(gfp_t gfp, unsigned order)
 {
     irqflags_t flags = arch_irq_save();
@@ -238,7 +262,7 @@ static always_inline struct page *alloc_fast(gfp_t gfp, unsigned order)
 
     if (unlikely(page == NULL)) {
         arch_irq_restore(flags);
-        return alloc_order(gfp, order);
+        return alloc_refilled(gfp, order);
     }
     list->top = top - 1;
     arch_irq_restore(flags);
@@ -262,8 +286,7 @@ struct page *page_alloc_large(gfp_t gfp, unsigned order)
 
     // With plenty of memory there is nothing to think about.
     if (likely(order <= MAX_ORDER && !(gfp & (__GFP_HIGH | __GFP_MEMALLOC)) && mm_fault_hook == NULL)) {
-        struct page *page = page_engine->take_large(zone, order, MOBILITY_UNMOVABLE,
-                                                    zone->watermark_low + zone->reserved_pages,
+        struct page *page = page_engine->take_large(zone, order, MOBILITY_UNMOVABLE, plenty_of(zone),
                                                     PAGE_STATE(PAGE_RAW, order, 0));
         if (likely(page != NULL))
             return page;
@@ -326,6 +349,20 @@ static unsigned pop_some(unsigned home, unsigned most, struct page **pages)
     return count;
 }
 
+// The same past the list, while there is plenty.
+static unsigned take_some(unsigned most, struct page **pages)
+{
+    struct zone *zone = &zones[zone_of_kernel];
+    const struct page_request request = {
+        .mobility = MOBILITY_UNMOVABLE,
+        .keep_pages = plenty_of(zone),
+        .state = PAGE_STATE(PAGE_RAW, 0, 0),
+    };
+    int taken = page_engine->take(zone, &request, most, pages);
+
+    return taken > 0 ? (unsigned)taken : 0;
+}
+
 unsigned alloc_pages_bulk(gfp_t gfp, unsigned count, struct page **pages)
 {
     // Pages in lists are handed out as they are, to whom the compiler's checks would let have them.
@@ -337,6 +374,8 @@ unsigned alloc_pages_bulk(gfp_t gfp, unsigned count, struct page **pages)
     while (done < count) {
         if (is_plain)
             done += pop_some(0, min_of(count - done, (unsigned)PAGE_BATCH_MAX), pages + done);
+        if (is_plain && done < count)
+            done += take_some(min_of(count - done, (unsigned)PAGE_BATCH_MAX), pages + done);
         if (done == count)
             break;
         // The first has all that is done for a single page, and so on failure its report.

@@ -7,7 +7,9 @@
 #include <sync/preempt.h>
 
 // Room for the lists: one slot more in each for the NULL at the bottom. Homes of MOBILITY_ATOMIC have none.
-#define SLOTS_OF(order) (PAGE_LIST_BYTES >> PAGE_SHIFT >> (order))
+#define SLOTS_IN_BYTES(order) (PAGE_LIST_BYTES >> PAGE_SHIFT >> (order))
+#define SLOTS_OF(order) \
+    ((order) == 0 && SLOTS_IN_BYTES(0) < PAGE_LIST_SINGLES ? PAGE_LIST_SINGLES : SLOTS_IN_BYTES(order))
 #define SMALL_SLOTS_OF(order) ((SLOTS_OF(order) + 3) / 4)
 #define SMALL_HOMES (ZONE_COUNT * (MOBILITY_COUNT - 1) - 1)
 #define SUM(slots) (slots(0) + slots(1) + slots(2) + slots(3) + slots(4) + slots(5) + slots(6) + PAGE_LIST_ORDERS)
@@ -16,8 +18,10 @@
 // Blocks of a list that is emptied, with interrupts masked: of large ones each may have to be merged.
 #define GIVEN_AT_ONCE 16
 
-// No more than this part of a zone in all lists of all harts.
-#define ZONE_SHARE 8
+// No more than a quarter of a zone in all lists of all harts: a sixth in those of one mobility and a quarter of that in
+// each other's. Of a hart's part single pages have as much as four other orders.
+#define ZONE_SHARE 6
+#define ORDER_SHARES (PAGE_LIST_ORDERS + 3)
 
 _Static_assert(PAGE_LIST_ORDERS == 7, "the slots are summed order by order");
 
@@ -45,11 +49,12 @@ static unsigned home_of(unsigned index) { return index / PAGE_LIST_ORDERS; }
 static uint64_t capacity_of(unsigned index)
 {
     unsigned home = home_of(index), order = order_of(index);
-    uint64_t share = home_zone(home)->managed_pages / ZONE_SHARE / MAX_HARTS / PAGE_LIST_ORDERS >> order;
+    uint64_t pages = home_zone(home)->managed_pages / ZONE_SHARE / MAX_HARTS * (order == 0 ? 4 : 1) / ORDER_SHARES;
 
     if (home % MOBILITY_COUNT == MOBILITY_ATOMIC)
         return 0;
-    return min_of(home == 0 ? SLOTS_OF(order) : SMALL_SLOTS_OF(order), share);
+    return home == 0 ? min_of(SLOTS_OF(order), pages >> order)
+                     : min_of(SMALL_SLOTS_OF(order), pages / 4 >> order);
 }
 
 static void set_limit(struct page_list *list, unsigned index)
@@ -57,7 +62,7 @@ static void set_limit(struct page_list *list, unsigned index)
     uint64_t capacity = may_hold() ? capacity_of(index) : 0;
 
     list->limit = list->bottom + capacity;
-    list->batch_most = (uint16_t)min_of(max_of(capacity / 4, 1UL), (uint64_t)PAGE_BATCH_MAX);
+    list->batch_most = (uint16_t)min_of(max_of(capacity / 2, 1UL), (uint64_t)PAGE_BATCH_MAX);
     list->batch_least = (uint16_t)max_of(capacity / 32, 1UL);
     list->batch = list->batch_least;
 }

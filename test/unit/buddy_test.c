@@ -31,15 +31,21 @@ static struct free_counts counts_of(struct zone *zone)
     return counts;
 }
 
-static int take(struct zone *zone, unsigned order, enum mobility mobility, uint64_t keep_pages, unsigned count,
-                     struct page **blocks)
+static struct page_request request_for(const struct zone *zone, unsigned order, enum mobility mobility)
 {
-    const struct page_request request = {
+    return (struct page_request){
         .order = (uint8_t)order,
         .mobility = (uint8_t)mobility,
-        .keep_pages = keep_pages,
         .state = PAGE_STATE(PAGE_RAW, order, page_home(zone, mobility)),
     };
+}
+
+static int take(struct zone *zone, unsigned order, enum mobility mobility, uint64_t keep_pages, unsigned count,
+                struct page **blocks)
+{
+    struct page_request request = request_for(zone, order, mobility);
+
+    request.keep_pages = keep_pages;
     return page_engine->take(zone, &request, count, blocks);
 }
 
@@ -215,24 +221,24 @@ KTEST(buddy, sets_the_page_block_of_an_atomic_request_aside)
 // From a page block that is set aside, atomic requests for more than a page are served first, and others not at all.
 KTEST(buddy, keeps_what_is_set_aside_for_atomic_requests)
 {
-    page_lists_block();
-    struct zone *zone = gfp_zone(GFP_KERNEL);
-    struct page *whole = take_one(zone, MAX_ORDER, 0);
+    struct zone *zone = roomy_zone();
+    struct page_request request = request_for(zone, 4, MOBILITY_UNMOVABLE);
+    struct page *whole = take_one(zone, MAX_ORDER, 0), *atomic = NULL;
 
     REQUIRE(whole);
     page_engine->reserve(zone, whole);
     give_one(zone, whole, MAX_ORDER);
     uint64_t page_block = page_to_pfn(whole).value >> MAX_ORDER;
-    struct page *atomic = alloc_pages(GFP_ATOMIC, 4), *plain = take_one(zone, 4, 0);
+    request.may_use_reserve = true;
+    EXPECT_EQ(page_engine->take(zone, &request, 1, &atomic), 1);
+    struct page *plain = take_one(zone, 4, 0);
     REQUIRE(atomic && plain);
     EXPECT_EQ(page_to_pfn(atomic).value >> MAX_ORDER, page_block);
     EXPECT_NE(page_to_pfn(plain).value >> MAX_ORDER, page_block);
     EXPECT_EQ(check_zones(), 0);
     give_one(zone, plain, 4);
-    __free_pages(atomic, 4);
-    page_lists_unblock();
-    while (page_engine->unreserve(zone)) {
-    }
+    give_one(zone, atomic, 4);
+    EXPECT(page_engine->unreserve(zone));
     EXPECT_EQ(zone->reserved_pages, 0);
 }
 

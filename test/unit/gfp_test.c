@@ -102,13 +102,19 @@ static void expect_at(const struct gfp_row *row, const struct zone *zone, uint64
     }
 }
 
+// In a zone of a few pages the marks lie too close to tell them apart.
+static bool has_marks_apart(const struct zone *zone)
+{
+    return zone != NULL && zone->watermark_low - zone->watermark_min >= 4;
+}
+
 // Just above each mark a page can be had, and at the mark by those alone who may go below it.
 KTEST(gfp, rows_go_as_deep_as_they_say)
 {
     for (unsigned i = 0; i < gfp_table_count; i++) {
         const struct gfp_row *row = &gfp_table[i];
         const struct zone *zone = gfp_zone(row->flags);
-        if (zone == NULL)
+        if (!has_marks_apart(zone))
             continue;
         expect_at(row, zone, zone->watermark_min + 1, true);
         expect_at(row, zone, zone->watermark_min, row->reserve >= GFP_RESERVE_HALF);
@@ -128,8 +134,7 @@ KTEST(gfp, rows_wake_kswapd_as_they_say)
     for (unsigned i = 0; i < gfp_table_count; i++) {
         const struct gfp_row *row = &gfp_table[i];
         const struct zone *zone = gfp_zone(row->flags);
-        // In a zone of a few pages the marks lie too close to tell them apart.
-        if (zone == NULL || zone->watermark_low - zone->watermark_min < 4)
+        if (!has_marks_apart(zone))
             continue;
         leave_free(zone, zone->watermark_low + 1);
         uint64_t wakes = kswapd_wake_count();

@@ -49,6 +49,9 @@
 #include <base/addr.h>
 #include <base/assert.h>
 
+#define MAX_BLOCK_SHIFT 22
+#define MAX_ORDER (MAX_BLOCK_SHIFT - PAGE_SHIFT)       // the largest order itself: 10, 9, 8 or 6
+
 enum page_type {
     PAGE_TAIL = 0,         // inside a block, or no RAM at all
     PAGE_FREE,             // in the buddy, a whole group or more

@@ -30,9 +30,12 @@ must_check struct page *page_alloc_order0(gfp_t gfp);
 must_check struct page *page_alloc_order1(gfp_t gfp);
 must_check struct page *page_alloc_order2(gfp_t gfp);
 must_check struct page *page_alloc_order3(gfp_t gfp);
-must_check struct page *page_alloc_listed(gfp_t gfp, unsigned order);     // 4 to 6
+must_check struct page *page_alloc_listed(gfp_t gfp, unsigned order);     // 4 to PAGE_LISTED_ORDER
 must_check struct page *page_alloc_large(gfp_t gfp, unsigned order);      // above
 must_check void *page_alloc_zeroed(gfp_t gfp);
+
+// Harts keep lists of blocks up to this order (<mm/page_lists.h>), but none of largest blocks.
+#define PAGE_LISTED_ORDER (MAX_ORDER > 6 ? 6 : MAX_ORDER - 1)
 
 // Flags that ask for unmovable memory from where GFP_KERNEL starts, and for nothing to be done to it.
 #define GFP_PLAIN (__GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM | __GFP_HIGH | __GFP_MEMALLOC | __GFP_NOWARN)
@@ -47,8 +50,9 @@ static always_inline must_check struct page *alloc_pages(gfp_t gfp, unsigned ord
                : order == 1 ? page_alloc_order1(gfp)
                : order == 2 ? page_alloc_order2(gfp)
                : order == 3 ? page_alloc_order3(gfp)
-               : order <= 6 ? page_alloc_listed(gfp, order)
-                            : page_alloc_large(gfp, order);
+               : order <= PAGE_LISTED_ORDER
+                   ? page_alloc_listed(gfp, order)
+                   : page_alloc_large(gfp, order);
     return __alloc_pages(gfp, order);
 }
 static always_inline must_check struct page *alloc_page(gfp_t gfp) { return alloc_pages(gfp, 0); }
@@ -79,7 +83,7 @@ static always_inline void __free_pages(struct page *page, unsigned order)
         page_free_order2(page);
     else if (order == 3)
         page_free_order3(page);
-    else if (order <= 6)
+    else if (order <= PAGE_LISTED_ORDER)
         page_free_listed(page, order);
     else
         page_free_large(page, order);

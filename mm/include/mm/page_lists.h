@@ -11,13 +11,14 @@
 // The NULL at the bottom is what a pop finds in an empty stack, so a pop needs no count; a push compares with
 // the limit. Both run with interrupts masked and touch nothing that another hart writes. An empty stack is
 // refilled, a full one relieved, by a batch of blocks under the zone's lock: the batch doubles while a hart
-// keeps going in one direction and falls back to the least when it turns, between 1/32 and 1/4 of the stack
+// keeps going in one direction and falls back to the least when it turns, between 1/32 and 1/2 of the stack
 // (Bonwick and Adams, USENIX 2001, size magazines by contention; here the direction is the signal).
 //
-// A list holds at most 1 MB, so nothing where a block is larger, and less on small machines: all lists of all harts
-// together at most 1/8 of a zone. Lists of other homes than the kernel's hold a quarter. When a list may hold nothing
-// (pcp=off, failure injection, and while somebody waits for memory) its limit is its bottom: each push and pop then
-// fails, and the slow path goes to the engine. So none of these costs the fast path an instruction.
+// A list holds at most 1 MB, so nothing where a block is larger, but 64 single pages whatever their size: fewer would
+// not pay for the lock that a batch takes. It holds less on small machines: all lists of all harts together at most 1/4
+// of a zone. Lists of other homes than the kernel's hold a quarter. When a list may hold nothing (pcp=off, failure
+// injection, and while somebody waits for memory) its limit is its bottom: each push and pop then fails, and the slow
+// path goes to the engine. So none of these costs the fast path an instruction.
 //
 // Blocks in a list are of type PAGE_HART and count in nobody's free_pages. Only the hart itself touches its
 // lists: others ask it to by an interrupt (IPI_DRAIN).
@@ -27,6 +28,7 @@
 
 #define PAGE_LIST_ORDERS 7
 #define PAGE_LIST_BYTES MB(1)
+#define PAGE_LIST_SINGLES 64
 #define PAGE_LIST_HOMES (ZONE_COUNT * MOBILITY_COUNT)
 
 // (H) touched by its hart alone, with interrupts masked

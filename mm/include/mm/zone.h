@@ -29,9 +29,6 @@
 #include <mm/zone_layout.h>
 #include <sync/spinlock.h>
 
-#define MAX_BLOCK_SHIFT 22
-#define MAX_ORDER (MAX_BLOCK_SHIFT - PAGE_SHIFT)       // the largest order itself: 10, 9, 8 or 6
-
 enum zone_id {
     ZONE_DMA,
     ZONE_DMA32,
