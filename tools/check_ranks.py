@@ -41,7 +41,6 @@ RANK_OF = {folder: rank for rank, folders in enumerate(RANKS) for folder in fold
 # A header <mm/NAME.h> ranks as the folder of mm/ that has NAME.c; here are those that have no such source.
 MM_HEADERS = "mm/include/mm"
 MM_HEADER_FOLDERS = {
-    "check.h": "mm/check",
     "gfp.h": "mm/phys",
     "page_engine.h": "mm/phys",
     "page_group.h": "mm/phys",

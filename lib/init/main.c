@@ -35,6 +35,7 @@
 #include <mm/memblock.h>
 #include <mm/page_history.h>
 #include <mm/page_lists.h>
+#include <mm/page_zero.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
@@ -63,6 +64,7 @@ BOOTARG_U64(jitter_us, 0, 1000000, 0, "us",
             "random part of each slice; more than 0: ticks on every busy hart, and choices drawn by lot, from seed=");
 BOOTARG_U64(watchdog, 0, 3600, 30, "s", "how long a hart may be deaf or a thread not let go; 0: for ever");
 BOOTARG_TEXT(filter, 1792, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
+BOOTARG_CHOICE(prezero, "off|on", 0, "whether idle harts clear pages in advance for those who want them zeroed");
 BOOTARG_CHOICE(pcp, "on|off", 0, "whether every hart keeps lists of free pages in front of the zones");
 BOOTARG_CHOICE(log, "error|warn|info|debug", CONFIG_LOG_LEVEL, "log lines shown");
 BOOTARG_TEXT(zones, 64, "riscv64", "zones: riscv64, x86-32, flat, or a list such as dma:16M,normal:112M,highmem");
@@ -269,6 +271,7 @@ static init_code void start_allocators(void)
 {
     page_history_init();
     zones_init();
+    page_zero_init(bootarg_choice("prezero") == 1);
     page_lists_init(bootarg_choice("pcp") == 0);
     uint64_t free_kb = zones_free_direct_pages() * PAGE_SIZE >> 10;
     uint64_t needed_kb = (START_UP_BYTES + machine.hart_count * START_UP_BYTES_PER_HART) >> 10;
@@ -339,6 +342,8 @@ static void run_init(void *argument)
     bottom_half_init();
     workqueue_init();
     start_kswapd();
+    if (page_zero_is_on())
+        sched_set_idle_work(page_zero_one);
     watchdog_init(bootarg_u64("watchdog"));
     uint64_t init_bytes = kernel_map_free_init(image_describe());
     zones_settle();

@@ -29,6 +29,7 @@
     CLASS(STRESS, IRQ)                  /* test/stress: what harts hand to each other; leaf */ \
     CLASS(KMEM_CACHE, IRQ)              /* mm/kmem/kmem_cache.c; never held while pages are taken or given back */ \
     CLASS(GRANULE_POOL, IRQ)            /* mm/phys/granule.c; leaf: pages are taken before it */ \
+    CLASS(PAGE_DEPOT, IRQ)              /* mm/phys/page_depot.c; leaf: pages go back to zones after it */ \
     CLASS(ZONE, IRQ)                    /* mm/phys/buddy.c; leaf */ \
     CLASS(SHRINKERS, IRQ)               /* mm/phys/shrinker.c; leaf; readers need none */ \
     CLASS(PRESSURE, IRQ)                /* mm/phys/pressure.c; wake: RUN_QUEUE */ \

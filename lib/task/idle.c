@@ -58,11 +58,27 @@ static void wait_masked(void)
         arch_relax(round);
 }
 
+static bool (*idle_work)(void);    // (A)
+
+void sched_set_idle_work(bool (*work)(void))
+{
+    __atomic_store_n(&idle_work, work, __ATOMIC_RELEASE);
+}
+
+static void work_while_idle(struct run_queue *queue)
+{
+    bool (*work)(void) = __atomic_load_n(&idle_work, __ATOMIC_ACQUIRE);
+
+    while (work && __atomic_load_n(&queue->ready_count, __ATOMIC_RELAXED) == 0 && !pull_work(queue) && work()) {
+    }
+}
+
 _Noreturn void sched_idle(void)
 {
     struct run_queue *queue = run_queue_own();
 
     for (;;) {
+        work_while_idle(queue);
         arch_irq_disable();
         __atomic_fetch_or(&run_queue_idle_harts, hart_mask_of(queue->hart), __ATOMIC_SEQ_CST);
         // Masked between the look and the wait: an interrupt in between stays pending, and ends the wait at once.

@@ -31,6 +31,10 @@ void sched_init_hart(void *stack);
 // Whether the hart has done so, and threads may be made for it.
 bool sched_hart_is_there(unsigned hart);
 
+// What harts do when there is nothing to run: called again for as long as it returns true and nothing has come, in the
+// idle thread, with interrupts enabled. Start-up, once; `work` takes a few thousand instructions at most.
+void sched_set_idle_work(bool (*work)(void));
+
 // Turns the caller into this hart's idle loop; never returns.
 _Noreturn void sched_idle(void);
 

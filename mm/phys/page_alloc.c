@@ -1,4 +1,4 @@
-// The page allocator: zones in turn, watermarks, reclaim for those who can wait, checks on what is given back.
+// Taking pages: this hart's list, the zones in turn down to their watermarks, reclaim for those who can wait.
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/page_alloc.h>
 
@@ -7,8 +7,11 @@
 #include <arch/atomic.h>
 #include <arch/page_ops.h>
 #include <mm/page_clear.h>
+#include <mm/page_depot.h>
 #include <mm/page_engine.h>
+#include <mm/page_history.h>
 #include <mm/page_lists.h>
+#include <mm/page_zero.h>
 #include <mm/pressure.h>
 #include <sync/preempt.h>
 
@@ -105,13 +108,29 @@ static struct page *pop(unsigned home, unsigned order)
     return page;
 }
 
-// From this hart's list or from the zones.
-static struct page *take(gfp_t gfp, unsigned order, const struct zone *highest)
+// What other harts left there, and one of it for the caller; NULL when that is nothing, or the list has no room for it.
+static struct page *refill_from_depot(void)
 {
+    irqflags_t flags = arch_irq_save();
+    struct page_list *list = page_list_of(0, 0);
     struct page *page = NULL;
 
-    if (order < PAGE_LIST_ORDERS)
-        page = pop(page_home(highest, gfp_mobility(gfp)), order);
+    if (list->limit - list->top >= PAGE_DEPOT_BATCH && page_depot_take(&page_depot, list->top + 1)) {
+        page = list->top[PAGE_DEPOT_BATCH];
+        list->top += PAGE_DEPOT_BATCH - 1;
+    }
+    arch_irq_restore(flags);
+    return page;
+}
+
+// From this hart's list, from the depot or from the zones.
+static struct page *take(gfp_t gfp, unsigned order, const struct zone *highest)
+{
+    unsigned home = page_home(highest, gfp_mobility(gfp));
+    struct page *page = order < PAGE_LIST_ORDERS ? pop(home, order) : NULL;
+
+    if (page == NULL && home == 0 && order == 0)
+        page = refill_from_depot();
     return page != NULL ? page : take_from_zones(gfp, order, highest);
 }
 
@@ -188,6 +207,18 @@ static cold struct page *take_hard(const void *caller, gfp_t gfp, unsigned order
     return page;
 }
 
+// A page that an idle hart has cleared, where that is what is asked for.
+static struct page *take_zeroed(gfp_t gfp, unsigned order, const struct zone *highest, bool *is_zeroed)
+{
+    struct page *page = NULL;
+
+    if ((gfp & __GFP_ZERO) && order == 0 && page_zero_is_on() && highest != NULL &&
+        page_home(highest, gfp_mobility(gfp)) == 0)
+        page = page_zero_pop();
+    *is_zeroed = page != NULL;
+    return page;
+}
+
 // Flags that mean nothing to the way through the zones, and cannot contradict each other.
 #define GFP_SIMPLE (GFP_PLAIN | __GFP_ZERO | __GFP_COMP)
 
@@ -200,14 +231,18 @@ static noinline struct page *alloc_any(const void *caller, gfp_t gfp, unsigned o
     if (unlikely(order > MAX_ORDER || !is_simple || mm_fault_hook != NULL) && !is_request_good(caller, gfp, order))
         return NULL;
     const struct zone *highest = is_simple ? &zones[zone_of_kernel] : gfp_zone(gfp);
-    struct page *page = likely(highest != NULL) ? take(gfp, order, highest) : NULL;
+    bool is_zeroed = false;
+    struct page *page = take_zeroed(gfp, order, highest, &is_zeroed);
+    if (page == NULL && likely(highest != NULL))
+        page = take(gfp, order, highest);
     if (unlikely(page == NULL) && (page = take_hard(caller, gfp, order, highest)) == NULL)
         return NULL;
     page->state = PAGE_STATE(PAGE_RAW, order, page->home);
+    page_history_note(page_to_pfn(page), PAGE_ALLOCATED, order, caller);
     if (gfp & (__GFP_COMP | __GFP_ZERO)) {
         if (gfp & __GFP_COMP)
             name_head_in_tails(page, order);
-        if (gfp & __GFP_ZERO)
+        if ((gfp & __GFP_ZERO) && !is_zeroed)
             pages_clear(page, order);
     }
     return page;
@@ -237,9 +272,10 @@ static noinline struct page *refill(unsigned order)
         .keep_pages = plenty_of(zone),
         .state = PAGE_STATE(PAGE_HART, order, 0),
     };
-    struct page *page = NULL;
+    struct page *page = order == 0 ? refill_from_depot() : NULL;
 
-    (void)take_batch(zone, &request, &page);
+    if (page == NULL)
+        (void)take_batch(zone, &request, &page);
     return page;
 }
 
@@ -309,6 +345,17 @@ static noinline void *alloc_zeroed(gfp_t gfp)
     return address_for(__builtin_return_address(0), gfp | __GFP_ZERO, 0);
 }
 
+static noinline void *alloc_prezeroed(gfp_t gfp)
+{
+    struct page *page = page_zero_pop();
+    bool is_zeroed = page != NULL;
+
+    if (!is_zeroed && (page = pop(0, 0)) == NULL)
+        return alloc_zeroed(gfp);
+    page->state = PAGE_STATE(PAGE_RAW, 0, 0);
+    return is_zeroed ? page_to_virt(page) : arch_clear_page(page_to_virt(page));
+}
+
 void *page_alloc_zeroed(gfp_t gfp)
 {
     irqflags_t flags = arch_irq_save();
@@ -318,6 +365,10 @@ void *page_alloc_zeroed(gfp_t gfp)
     if (unlikely(page == NULL)) {
         arch_irq_restore(flags);
         return alloc_zeroed(gfp);
+    }
+    if (unlikely(*page_list_of(PAGE_LIST_ZEROED, 0)->top != NULL)) {
+        arch_irq_restore(flags);
+        return alloc_prezeroed(gfp);
     }
     list->top = top - 1;
     arch_irq_restore(flags);
@@ -372,10 +423,13 @@ unsigned alloc_pages_bulk(gfp_t gfp, unsigned count, struct page **pages)
 
     might_sleep_if(gfp_may_sleep(gfp));
     while (done < count) {
+        unsigned before = done;
         if (is_plain)
             done += pop_some(0, min_of(count - done, (unsigned)PAGE_BATCH_MAX), pages + done);
         if (is_plain && done < count)
             done += take_some(min_of(count - done, (unsigned)PAGE_BATCH_MAX), pages + done);
+        for (unsigned i = before; CONFIG_CHECKED && i < done; i++)
+            page_history_note(page_to_pfn(pages[i]), PAGE_ALLOCATED, 0, __builtin_return_address(0));
         if (done == count)
             break;
         // The first has all that is done for a single page, and so on failure its report.
@@ -413,171 +467,6 @@ void free_pages_exact(void *address, size_t bytes)
         free_page(at);
 }
 
-// Why a block in that state cannot be given back, or NULL.
-static const char *state_fault(const struct page *page, uint64_t state, unsigned order)
-{
-    switch (state & 0xff) {
-    case PAGE_RAW:
-        return (state >> 8 & 0xff) != order ? "freed with another order" : NULL;
-    case PAGE_FREE:
-    case PAGE_HART:
-        return "freed twice";
-    case PAGE_TAIL:
-        return page_run_free(page) > 0 ? "freed twice" : "freed where no block starts";
-    default:
-        return "freed by another than its owner";
-    }
-}
-
-// Blocks of the list to the engine, until it has room; false when it may hold nothing.
-static bool relieve(struct page_list *list, struct zone *zone, unsigned order)
-{
-    unsigned count = page_list_relief_count(list);
-
-    list->top -= count;
-    page_engine->give(zone, order, count, list->top + 1);
-    return list->top < list->limit;
-}
-
-// Puts a block of type PAGE_HART on this hart's list, or gives it to the engine.
-static noinline void put(struct page *page, unsigned order)
-{
-    unsigned home = page->home;
-    struct zone *zone = home_zone(home);
-
-    if (order >= PAGE_LIST_ORDERS) {
-        page_engine->give(zone, order, 1, &page);
-        return;
-    }
-    irqflags_t flags = arch_irq_save();
-    struct page_list *list = page_list_of(home, order);
-    if (list->top < list->limit || relieve(list, zone, order))
-        *++list->top = page;
-    else
-        page_engine->give(zone, order, 1, &page);
-    arch_irq_restore(flags);
-}
-
-// Any free: all checks, references, every order and home.
-static noinline void free_any(const void *caller, struct page *page, unsigned order)
-{
-    if (page == NULL)
-        return;
-    if (!is_memmap_page(page)) {
-        page_misuse(caller, page, order, "no struct page");
-        return;
-    }
-    // Two harts that free the same block both come here; only one finds it owned.
-    uint64_t state = __atomic_load_n(&page->state, __ATOMIC_RELAXED), next;
-    do {
-        const char *fault = state_fault(page, state, order);
-        if (fault != NULL) {
-            page_misuse(caller, page, order, fault);
-            return;
-        }
-        bool is_last = state >> 32 == 0;
-        next = is_last ? PAGE_STATE(PAGE_HART, order, state >> 24 & 0xff) : state - (1UL << 32);
-    } while (!__atomic_compare_exchange_n(&page->state, &state, next, true, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-    if ((next & 0xff) == PAGE_HART)
-        put(page, order);
-}
-
-void page_free_any(struct page *page, unsigned order)
-{
-    free_any(__builtin_return_address(0), page, order);
-}
-
-// What the fast way cannot do: as alloc_order.
-static noinline void free_order(struct page *page, unsigned order)
-{
-    free_any(__builtin_return_address(0), page, order);
-}
-
-static always_inline void free_known(struct page *page, unsigned order)
-{
-    if (unlikely(!arch_replace(&page->state, PAGE_STATE(PAGE_RAW, order, 0), PAGE_STATE(PAGE_HART, order, 0)))) {
-        free_order(page, order);
-        return;
-    }
-    irqflags_t flags = arch_irq_save();
-    struct page_list *list = page_list_of(0, order);
-    struct page **top = list->top;
-    if (unlikely(top == list->limit)) {
-        arch_irq_restore(flags);
-        put(page, order);
-        return;
-    }
-    list->top = top + 1;
-    top[1] = page;
-    arch_irq_restore(flags);
-}
-
-static always_inline void free_fast(struct page *page, unsigned order)
-{
-    if (likely(is_memmap_page(page)))
-        free_known(page, order);
-    else
-        free_order(page, order);
-}
-
-void page_free_order0(struct page *page) { free_fast(page, 0); }
-void page_free_order1(struct page *page) { free_fast(page, 1); }
-void page_free_order2(struct page *page) { free_fast(page, 2); }
-void page_free_order3(struct page *page) { free_fast(page, 3); }
-
-void page_free_listed(struct page *page, unsigned order)
-{
-    free_fast(page, order);
-}
-
-void page_free_large(struct page *page, unsigned order)
-{
-    if (likely(is_memmap_page(page) && order <= MAX_ORDER &&
-               arch_replace(&page->state, PAGE_STATE(PAGE_RAW, order, 0), PAGE_STATE(PAGE_HART, order, 0))))
-        page_engine->give_large(&zones[zone_of_kernel], page, order);
-    else
-        free_order(page, order);
-}
-
-static bool is_page_address(const void *address)
-{
-    return virt_is_direct(address) && is_aligned((uintptr_t)address, PAGE_SIZE);
-}
-
-static cold void free_bad_address(const void *address)
-{
-    if (address != NULL)
-        page_misuse_address(__builtin_return_address(0), address, "freed, but no address of a page");
-}
-
-void free_pages(void *address, unsigned order)
-{
-    if (unlikely(!is_page_address(address)))
-        free_bad_address(address);
-    else
-        free_any(__builtin_return_address(0), virt_to_page(address), order);
-}
-
-void free_page(void *address)
-{
-    if (unlikely(!is_page_address(address)))
-        free_bad_address(address);
-    else
-        free_known(virt_to_page(address), 0);
-}
-
-void put_page(struct page *page)
-{
-    const void *caller = __builtin_return_address(0);
-
-    if (is_memmap_page(page)) {
-        page = page_head(page);
-        free_any(caller, page, page->order);
-    } else {
-        page_misuse(caller, page, 0, "no struct page");
-    }
-}
-
 void split_page(struct page *head, unsigned order)
 {
     if (!is_memmap_page(head) || order > MAX_ORDER ||
@@ -585,6 +474,7 @@ void split_page(struct page *head, unsigned order)
         page_misuse(__builtin_return_address(0), head, order, "split, but no plain block of that order");
         return;
     }
+    page_history_note(page_to_pfn(head), PAGE_SPLIT, order, __builtin_return_address(0));
     uint64_t state = PAGE_STATE(PAGE_RAW, 0, head->home);
     for (uint64_t i = 0; i < 1UL << order; i++)
         head[i].state = state;
@@ -595,6 +485,7 @@ struct page_alloc_stats page_alloc_stats(void)
     struct page_alloc_stats stats = {
         .failed_count = __atomic_load_n(&failed_count, __ATOMIC_RELAXED),
         .misuse_count = page_misuse_count(),
+        .depot_calls = __atomic_load_n(&page_depot.calls, __ATOMIC_RELAXED),
     };
 
     for (unsigned id = 0; id < ZONE_COUNT; id++)

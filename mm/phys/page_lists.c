@@ -3,17 +3,17 @@
 #include <mm/page_lists.h>
 
 #include <arch/smp.h>
+#include <mm/page_depot.h>
 #include <mm/page_engine.h>
+#include <mm/page_zero.h>
 #include <sync/preempt.h>
 
-// Room for the lists: one slot more in each for the NULL at the bottom. Homes of MOBILITY_ATOMIC have none.
-#define SLOTS_IN_BYTES(order) (PAGE_LIST_BYTES >> PAGE_SHIFT >> (order))
-#define SLOTS_OF(order) \
-    ((order) == 0 && SLOTS_IN_BYTES(0) < PAGE_LIST_SINGLES ? PAGE_LIST_SINGLES : SLOTS_IN_BYTES(order))
-#define SMALL_SLOTS_OF(order) ((SLOTS_OF(order) + 3) / 4)
+// Room for the lists: one slot more in each for the NULL at the bottom. Homes of MOBILITY_ATOMIC have none, but
+// for the list of zeroed pages.
 #define SMALL_HOMES (ZONE_COUNT * (MOBILITY_COUNT - 1) - 1)
 #define SUM(slots) (slots(0) + slots(1) + slots(2) + slots(3) + slots(4) + slots(5) + slots(6) + PAGE_LIST_ORDERS)
-#define ALL_SLOTS (SUM(SLOTS_OF) + SMALL_HOMES * SUM(SMALL_SLOTS_OF))
+#define ZEROED_SLOTS (1 + PAGE_LIST_SMALL_SLOTS(0))
+#define ALL_SLOTS (SUM(PAGE_LIST_SLOTS) + SMALL_HOMES * SUM(PAGE_LIST_SMALL_SLOTS) + ZEROED_SLOTS)
 
 // Blocks of a list that is emptied, with interrupts masked: of large ones each may have to be merged.
 #define GIVEN_AT_ONCE 16
@@ -45,16 +45,18 @@ static bool may_hold(void)
 static unsigned order_of(unsigned index) { return index % PAGE_LIST_ORDERS; }
 static unsigned home_of(unsigned index) { return index / PAGE_LIST_ORDERS; }
 
+static bool is_zeroed(unsigned index) { return index == PAGE_LIST_ZEROED * PAGE_LIST_ORDERS; }
+
 // Blocks that the list may hold on this machine.
 static uint64_t capacity_of(unsigned index)
 {
     unsigned home = home_of(index), order = order_of(index);
     uint64_t pages = home_zone(home)->managed_pages / ZONE_SHARE / MAX_HARTS * (order == 0 ? 4 : 1) / ORDER_SHARES;
 
-    if (home % MOBILITY_COUNT == MOBILITY_ATOMIC)
+    if (home % MOBILITY_COUNT == MOBILITY_ATOMIC && !(is_zeroed(index) && page_zero_is_on()))
         return 0;
-    return home == 0 ? min_of(SLOTS_OF(order), pages >> order)
-                     : min_of(SMALL_SLOTS_OF(order), pages / 4 >> order);
+    return home == 0 ? min_of(PAGE_LIST_SLOTS(order), pages >> order)
+                     : min_of(PAGE_LIST_SMALL_SLOTS(order), pages / 4 >> order);
 }
 
 static void set_limit(struct page_list *list, unsigned index)
@@ -62,6 +64,8 @@ static void set_limit(struct page_list *list, unsigned index)
     uint64_t capacity = may_hold() ? capacity_of(index) : 0;
 
     list->limit = list->bottom + capacity;
+    if (is_zeroed(index))
+        *list->bottom = capacity > 0 ? MEMMAP : NULL;
     list->batch_most = (uint16_t)min_of(max_of(capacity / 2, 1UL), (uint64_t)PAGE_BATCH_MAX);
     list->batch_least = (uint16_t)max_of(capacity / 32, 1UL);
     list->batch = list->batch_least;
@@ -77,8 +81,10 @@ void page_lists_init_hart(void)
         struct page_list *list = &lists->list[index];
 
         list->top = list->bottom = slot;
-        if (home % MOBILITY_COUNT != MOBILITY_ATOMIC)
-            slot += 1 + (home == 0 ? SLOTS_OF(order) : SMALL_SLOTS_OF(order));
+        if (is_zeroed(index))
+            slot += ZEROED_SLOTS;
+        else if (home % MOBILITY_COUNT != MOBILITY_ATOMIC)
+            slot += 1 + (home == 0 ? PAGE_LIST_SLOTS(order) : PAGE_LIST_SMALL_SLOTS(order));
         set_limit(list, index);
     }
     ASSERT(slot <= lists->slots + ALL_SLOTS);
@@ -88,6 +94,7 @@ void page_lists_init_hart(void)
 void page_lists_init(bool enabled)
 {
     is_enabled = enabled;
+    page_depots_init(enabled);
     page_lists_drain();
 }
 
@@ -142,7 +149,13 @@ bool page_lists_give_some(void)
     for (unsigned index = 0; index < PAGE_LIST_HOMES * PAGE_LIST_ORDERS && given == 0; index++)
         given = give_batch(&list[index], index);
     arch_irq_restore(flags);
-    return given > 0;
+    return given > 0 || page_depot_give_some(&page_depot) || page_depot_give_some(&page_depot_zeroed);
+}
+
+static void drain_depot(void)
+{
+    while (page_depot_give_some(&page_depot) || page_depot_give_some(&page_depot_zeroed)) {
+    }
 }
 
 void page_lists_drain(void)
@@ -152,6 +165,7 @@ void page_lists_drain(void)
     for (unsigned index = 0; index < PAGE_LIST_HOMES * PAGE_LIST_ORDERS; index++)
         drain_list(&list[index], index);
     preempt_enable();
+    drain_depot();
 }
 
 void page_lists_interrupt(void)
@@ -183,6 +197,7 @@ void page_lists_request_drain(void)
     preempt_disable();
     ask_others(ticket);
     preempt_enable();
+    drain_depot();
 }
 
 void page_lists_drain_all(void)
@@ -196,6 +211,8 @@ void page_lists_drain_all(void)
     for (unsigned hart = 0; hart < MAX_HARTS; hart++)
         for (unsigned round = 0; __atomic_load_n(&drains_done[hart], __ATOMIC_ACQUIRE) < ticket[hart]; round++)
             arch_relax(round);
+    // What they left there before they were asked.
+    drain_depot();
 }
 
 void page_lists_block(void)
@@ -210,9 +227,17 @@ void page_lists_unblock(void)
     page_lists_drain_all();
 }
 
+uint64_t page_lists_zeroed_pages(unsigned hart)
+{
+    const struct page_list *list = &per_hart_of(page_lists, hart)->list[PAGE_LIST_ZEROED * PAGE_LIST_ORDERS];
+
+    return (uint64_t)(__atomic_load_n(&list->top, __ATOMIC_RELAXED) - list->bottom);
+}
+
 uint64_t page_lists_pages(const struct zone *zone)
 {
-    uint64_t pages = 0;
+    uint64_t pages = zone == &zones[zone_of_kernel]
+                         ? page_depot_pages(&page_depot) + page_depot_pages(&page_depot_zeroed) : 0;
 
     for (unsigned hart = 0; hart < arch_hart_count(); hart++) {
         const struct page_lists *lists = per_hart_of(page_lists, hart);

@@ -10,6 +10,7 @@
 #include <debug/klog.h>
 #include <debug/symbols.h>
 #include <mm/page_engine.h>
+#include <mm/page_history.h>
 #include <mm/page_holder.h>
 #include <mm/page_lists.h>
 
@@ -50,6 +51,7 @@ void page_misuse(const void *caller, const struct page *page, unsigned order, co
     seen = look_at(page);
     klog_error("page misuse: %s: frame %#lx with order %u by %p; it is %s of order %u, count %u\n", what,
                page_to_pfn(page).value, order, caller, page_type_name(seen.type), seen.order, seen.refcount);
+    page_history_print(page_to_pfn(page));
 }
 
 void page_misuse_address(const void *caller, const void *address, const char *what)

@@ -3,6 +3,8 @@
 
 #include "bench.h"
 #include <mm/page_alloc.h>
+#include <mm/page_zero.h>
+#include <task/thread.h>
 
 #define PAIRS 10000
 #define BULK 64
@@ -58,3 +60,30 @@ static void bulk(struct bench *bench, unsigned size, unsigned variant)
     }
 }
 BENCH_ROW(bulk64, "page.bulk64", bulk, 0, 0);
+
+enum { SERVED, CLEARED };
+
+// What a caller pays for a page that an idle hart has cleared, and what that one paid for it. With prezero=on only.
+static void prezeroed(struct bench *bench, unsigned size, unsigned variant)
+{
+    uint64_t cleared;
+
+    (void)size;
+    if (!page_zero_is_on())
+        return;
+    do {
+        cleared = page_zero_stats().cleared;
+        (void)thread_sleep_us(1000);
+    } while (page_zero_stats().cleared > cleared);
+    struct page_zero_stats before = page_zero_stats();
+    if (variant == CLEARED)
+        bench_record_share(bench, before.instructions, before.cleared);
+    for (uint64_t i = 0; i < before.held && variant == SERVED; i++) {
+        void *page = NULL;
+        BENCH_TIME(bench, page = get_zeroed_page(GFP_KERNEL); free_page(page));
+        if (!page)
+            bench->out_of_memory = true;
+    }
+}
+BENCH_ROW(prezeroed, "page.prezeroed.pair", prezeroed, 0, SERVED);
+BENCH_ROW(prezeroed_clear, "page.prezeroed.clear", prezeroed, 0, CLEARED);

@@ -73,7 +73,8 @@ struct reading {
 
 static struct reading read_all(void)
 {
-    struct reading now = { .locks = page_alloc_stats().engine_calls };
+    struct page_alloc_stats stats = page_alloc_stats();
+    struct reading now = { .locks = stats.engine_calls + stats.depot_calls };
 
     for (unsigned i = 0; i < all.count; i++) {
         now.operations += __atomic_load_n(&all.workers[i].operations, __ATOMIC_RELAXED);

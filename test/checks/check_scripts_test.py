@@ -81,7 +81,7 @@ CLEAN_TREE = {
     "arch/riscv/trap/README.md": markdown("Traps.", "# Traps"),
     "arch/riscv/private.h": header("Of the port."),
     "mm/include/mm/page.h": header("Pages.", "#include <base/list.h>"),
-    "mm/include/mm/check.h": header("Checks."),
+    "mm/include/mm/gfp.h": header("Flags."),
     "mm/include/mm/slab.h": header("Slabs.", "#include <mm/page.h>"),
     "mm/phys/page.c": c(
         "Pages, each a page frame.", "#include <mm/page.h>", "/* #include <mm/slab.h> */", "int status;"

@@ -5,7 +5,7 @@
 #include <arch/smp.h>
 #include <base/format.h>
 #include <debug/klog.h>
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/ledger.h>
 #include <mm/page_lists.h>
 #include <stdlib.h>

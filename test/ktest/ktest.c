@@ -10,7 +10,7 @@
 #include <base/string.h>
 #include <debug/irq_meter.h>
 #include <debug/klog.h>
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/kswapd.h>
 #include <sync/sched.h>
 

@@ -12,7 +12,7 @@
 #include <init/bootargs.h>
 #include <ktest/free_pages.h>
 #include <ktest/ktest_private.h>
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/zone.h>
 #include <task/sched.h>
 #include <task/thread.h>

@@ -16,7 +16,7 @@
 #include <debug/klog.h>
 #include <init/boot_mode.h>
 #include <init/bootargs.h>
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/kernel_map.h>
 #include <mm/kstack_cache.h>
 #include <mm/ledger.h>

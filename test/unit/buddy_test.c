@@ -5,7 +5,7 @@
 #include "../../mm/phys/phys_private.h"
 #include "page_chain.h"
 
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/ledger.h>
 #include <mm/page_group.h>
 #include <mm/page_lists.h>

@@ -6,7 +6,7 @@
 
 #include <arch/smp.h>
 #include <base/string.h>
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/zone.h>
 
 #define MANY (4 * GRANULES_PER_PAGE + 3)

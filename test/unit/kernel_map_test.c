@@ -7,7 +7,7 @@
 
 #include <base/errno.h>
 #include <base/string.h>
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/memblock.h>
 #include <mm/page_alloc.h>
 #include <mm/zone.h>

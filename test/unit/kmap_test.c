@@ -4,7 +4,7 @@
 #include "highmem_support.h"
 #include "sync_support.h"
 
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/memblock.h>
 #include <mm/vmalloc.h>
 

@@ -6,7 +6,7 @@
 #include "fault_plan.h"
 
 #include <base/string.h>
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/granule.h>
 #include <mm/kmalloc.h>
 #include <mm/vmalloc.h>

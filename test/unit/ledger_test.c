@@ -6,7 +6,7 @@
 #include "page_chain.h"
 
 #include <debug/klog.h>
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/granule.h>
 #include <mm/memblock.h>
 #include <mm/page_lists.h>

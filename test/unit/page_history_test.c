@@ -89,6 +89,41 @@ KTEST(page_history, covers_a_whole_block)
     __free_pages(block, ORDER + 1);
 }
 
+// The page allocator notes what it does, single pages, blocks and bulks alike, and so does page_set_type; and a report
+// of misuse tells it, the latest first.
+KTEST(page_history, reports_tell_it)
+{
+    struct page *block = alloc_pages(GFP_KERNEL, ORDER), *two[2];
+
+    REQUIRE(block);
+    page_set_type(block, PAGE_STACK);
+    page_set_type(block, PAGE_RAW);
+    __free_pages(block, ORDER);
+    capture_start();
+    EXPECT_MISUSE(1, __free_pages(block, ORDER));
+    const char *text = capture_stop();
+    if (EXPECT_NOT_NULL(text)) {
+        EXPECT_EQ(count_of(text, "freed twice"), 1);
+        EXPECT(is_before(text, "freed, order 2", "became raw"));
+        EXPECT(is_before(text, "became raw", "became stack"));
+        EXPECT(is_before(text, "became stack", "allocated, order 2"));
+    }
+
+    REQUIRE(alloc_pages_bulk(GFP_KERNEL, 2, two) == 2);
+    for (unsigned i = 0; i < 2; i++) {
+        EXPECT_GE(count_of(history_of(two[i]), "allocated, order 0"), 1);
+        __free_page(two[i]);
+        EXPECT_GE(count_of(history_of(two[i]), "freed, order 0"), 1);
+    }
+    block = alloc_pages(GFP_KERNEL, ORDER);
+    REQUIRE(block);
+    split_page(block, ORDER);
+    EXPECT(is_before(history_of(block + 1), "split, order 2", "allocated, order 2"));
+    for (unsigned i = 0; i < 1U << ORDER; i++)
+        free_page(page_to_virt(block + i));
+    EXPECT(is_before(history_of(block + 1), "freed, order 0", "split, order 2"));
+}
+
 // The console's command takes a frame number, a physical address and one in the direct map, and refuses the rest.
 KTEST(page_history, command_takes_frames_and_addresses)
 {

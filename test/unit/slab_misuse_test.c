@@ -6,7 +6,7 @@
 #include <base/errno.h>
 #include <base/string.h>
 #include <ktest/ktest.h>
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/page_alloc.h>
 #include <mm/vmalloc.h>
 #include <mm/zone.h>

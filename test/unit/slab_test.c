@@ -6,7 +6,7 @@
 #include "memory_left.h"
 
 #include <base/string.h>
-#include <mm/check.h>
+#include <check/check.h>
 
 #define MAX_OBJECTS 8192
 

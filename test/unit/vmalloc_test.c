@@ -9,7 +9,7 @@
 #include <arch/tlb.h>
 #include <base/errno.h>
 #include <base/string.h>
-#include <mm/check.h>
+#include <check/check.h>
 #include <mm/kmalloc.h>
 #include <mm/kmap.h>
 #include <mm/pgtable.h>

@@ -48,6 +48,7 @@
 #include <arch/layout.h>
 #include <base/addr.h>
 #include <base/assert.h>
+#include <mm/page_history.h>
 
 #define MAX_BLOCK_SHIFT 22
 #define MAX_ORDER (MAX_BLOCK_SHIFT - PAGE_SHIFT)       // the largest order itself: 10, 9, 8 or 6
@@ -166,6 +167,7 @@ uint64_t page_run_free(const struct page *page);
 static always_inline void page_set_type(struct page *head, enum page_type type)
 {
     __atomic_store_n(&head->type, (uint8_t)type, __ATOMIC_RELAXED);
+    page_history_note_here(page_to_pfn(head), PAGE_NOW_TYPE, type);
 }
 
 static always_inline enum page_type page_type(const struct page *page)

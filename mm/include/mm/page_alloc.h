@@ -116,6 +116,7 @@ void split_page(struct page *head, unsigned order);
 // Counters since boot.
 struct page_alloc_stats {
     uint64_t engine_calls;                        // times that a zone's free memory was gone to, under its lock
+    uint64_t depot_calls;                         // batches that harts left for each other or took
     uint64_t failed_count;                        // requests answered with NULL
     uint64_t misuse_count;                        // reported misuses, of granules too
 };

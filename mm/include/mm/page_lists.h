@@ -29,7 +29,15 @@
 #define PAGE_LIST_ORDERS 7
 #define PAGE_LIST_BYTES MB(1)
 #define PAGE_LIST_SINGLES 64
+#define PAGE_LIST_SLOTS(order) \
+    ((order) == 0 && PAGE_LIST_BYTES >> PAGE_SHIFT < PAGE_LIST_SINGLES ? (uint64_t)PAGE_LIST_SINGLES \
+                                                                       : PAGE_LIST_BYTES >> PAGE_SHIFT >> (order))
+#define PAGE_LIST_SMALL_SLOTS(order) ((PAGE_LIST_SLOTS(order) + 3) / 4)
 #define PAGE_LIST_HOMES (ZONE_COUNT * MOBILITY_COUNT)
+
+// Blocks set aside for GFP_ATOMIC are in no list, so there is place for one of pages of the kernel's home that hold
+// zeroes already (<mm/page_zero.h>); of order 0. When it may hold something, its bottom is not NULL.
+#define PAGE_LIST_ZEROED MOBILITY_ATOMIC
 
 // (H) touched by its hart alone, with interrupts masked
 struct page_list {
@@ -53,18 +61,19 @@ void page_lists_init_hart(void);
 // After zones_init: how much the lists may hold on this machine. `enabled` false: nothing, for ever (pcp=off).
 void page_lists_init(bool enabled);
 
-// Gives all blocks of this hart's lists back. Any context.
+// Gives all blocks of this hart's lists back, and what harts left for each other in the depot (<mm/page_depot.h>). Any
+// context.
 void page_lists_drain(void);
 
-// Gives back some blocks of this hart's lists: of the first list that has any, at most a batch. False when all are
-// empty. Any context.
+// Gives back some blocks: of the first of this hart's lists that has any, or of the depot, at most a batch. False when
+// all are empty. Any context.
 bool page_lists_give_some(void);
 
 // Of every hart, and waits until they have done it. The caller may sleep. Blocks freed meanwhile may be in lists
 // again.
 void page_lists_drain_all(void);
 
-// Asks the other harts to, and does not wait. Any context.
+// Empties the depot and asks the other harts to drain theirs, and does not wait. Any context.
 void page_lists_request_drain(void);
 
 // For the interrupt of IPI_DRAIN: does what was asked of this hart.
@@ -75,8 +84,11 @@ void page_lists_interrupt(void);
 void page_lists_block(void);
 void page_lists_unblock(void);
 
-// Pages in all harts' lists of a zone; exact while nobody allocates.
+// Pages in all harts' lists of a zone, and in the depot; exact while nobody allocates.
 uint64_t page_lists_pages(const struct zone *zone);
+
+// Pages in a hart's list of zeroed ones; exact while it does nothing.
+uint64_t page_lists_zeroed_pages(unsigned hart);
 
 // Blocks that a refill may take now and where they go, or the list's relief: for page_alloc.c, with interrupts masked.
 unsigned page_list_refill_count(struct page_list *list);

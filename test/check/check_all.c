@@ -1,6 +1,6 @@
 // All validators in turn, and the voice they share.
 // SPDX-License-Identifier: BSD-2-Clause
-#include <mm/check.h>
+#include <check/check.h>
 
 #include "check_private.h"
 

@@ -1,7 +1,7 @@
 // Validator of the kernel's map: the direct map shows RAM below HIGHMEM only, the memmap is there, rights are kept.
 // SPDX-License-Identifier: BSD-2-Clause
 
-#include <mm/check.h>
+#include <check/check.h>
 
 #include "check_private.h"
 

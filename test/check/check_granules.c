@@ -1,6 +1,6 @@
 // Granule pools: lists, maps and counters against the pages that say they belong to them.
 // SPDX-License-Identifier: BSD-2-Clause
-#include <mm/check.h>
+#include <check/check.h>
 
 #include "check_private.h"
 

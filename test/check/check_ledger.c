@@ -1,6 +1,6 @@
 // The ledger against the counters of those who own pages.
 // SPDX-License-Identifier: BSD-2-Clause
-#include <mm/check.h>
+#include <check/check.h>
 
 #include "check_private.h"
 

@@ -1,6 +1,6 @@
 // The buddy engine: every group and large block on the list that its rank, order and mobility say.
 // SPDX-License-Identifier: BSD-2-Clause
-#include <mm/check.h>
+#include <check/check.h>
 
 #include <mm/buddy.h>
 #include "check_private.h"

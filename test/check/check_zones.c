@@ -1,6 +1,6 @@
 // Zones: every block of the memmap well formed, every free page known once, every counter right.
 // SPDX-License-Identifier: BSD-2-Clause
-#include <mm/check.h>
+#include <check/check.h>
 
 #include "check_private.h"
 

@@ -1,7 +1,7 @@
 // Validator of the slab caches: every slab stands on the list that its use says, and all counts agree.
 // SPDX-License-Identifier: BSD-2-Clause
 
-#include <mm/check.h>
+#include <check/check.h>
 
 #include "check_private.h"
 

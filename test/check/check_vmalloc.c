@@ -1,7 +1,7 @@
 // Validator of the vmalloc space: every area is mapped as it says, and nothing else is.
 // SPDX-License-Identifier: BSD-2-Clause
 
-#include <mm/check.h>
+#include <check/check.h>
 
 #include "check_private.h"
 
