@@ -143,9 +143,10 @@ static always_inline paddr_t virt_to_phys(const void *pointer)
 // PAGE_TAIL.
 static always_inline struct page *virt_to_page(const void *pointer)
 {
-    const uintptr_t base = ARCH_MEMMAP_BASE - ARCH_DIRECT_BASE / PAGE_SIZE * sizeof(struct page);
+    // Where the memmap lies, this may well be 0 (<arch/layout.h>).
+    const uintptr_t base = ARCH_MEMMAP_BASE - (uintptr_t)((int64_t)ARCH_DIRECT_BASE >> PAGE_SHIFT) * sizeof(struct page);
 
-    return (struct page *)((uintptr_t)pointer / PAGE_SIZE * sizeof(struct page) + base);
+    return (struct page *)((uintptr_t)((int64_t)(uintptr_t)pointer >> PAGE_SHIFT) * sizeof(struct page) + base);
 }
 static always_inline void *page_to_virt(const struct page *page)
 {
