@@ -1,8 +1,13 @@
 // Contract: accesses that may fault.
 // SPDX-License-Identifier: BSD-2-Clause
+//
+// The port defines, inline
+//   bool arch_try_load(const uint64_t *address, uint64_t *value)
+//       Loads an aligned word, or returns false where that faults: one instruction when it does not. Any context.
 #pragma once
 
 #include <base/compiler.h>
+#include <port/uaccess.h>
 
 // Each tries one access of a byte and returns true when it was carried out, false when it faulted. Any address, any
 // context. The write stores `value`; the execution calls the address, where a return instruction must stand.

@@ -33,6 +33,9 @@ SECTIONS {
     .text : AT(ADDR(.text) - LOAD_OFFSET) {
         __text_start = .;
         KEEP(*(.head.text))
+        __restart_start = .;
+        *(.text.restart)
+        __restart_end = .;
         *(.text .text.*)
         __text_end = .;
     } :text
@@ -42,6 +45,12 @@ SECTIONS {
         __rodata_start = .;
         *(.rodata .rodata.* .srodata .srodata.*)
         . = ALIGN(8);
+        __restart_table_start = .;
+        KEEP(*(.restart_table))
+        __restart_table_end = .;
+        __fault_table_start = .;
+        KEEP(*(.fault_table))
+        __fault_table_end = .;
         __boot_modes_start = .;
         KEEP(*(.boot_modes))
         __boot_modes_end = .;

@@ -3,6 +3,7 @@
 //
 // Causes: RISC-V privileged specification 20211203, table 4.2.
 
+#include "restart.h"
 #include "trap_frame.h"
 #include "../riscv.h"
 #include <arch/irq.h>
@@ -44,6 +45,7 @@ void riscv_trap_init_hart(void *overflow_stack_top)
 {
     this_hart(riscv_overflow_stack_top) = (uintptr_t)overflow_stack_top;
     this_hart(riscv_probe_landing) = 0;
+    riscv_restart_check();
 }
 
 void arch_hart_set_overflow_stack(void *stack_top)
@@ -87,9 +89,17 @@ static void interrupt(uint64_t number)
         sched_preempt_masked();
 }
 
+static bool is_fault_of_data(uint64_t cause)
+{
+    return cause == CAUSE_LOAD_ACCESS || cause == CAUSE_LOAD_PAGE || cause == CAUSE_STORE_ACCESS ||
+           cause == CAUSE_STORE_PAGE;
+}
+
 void riscv_trap(struct trap_frame *frame)
 {
     if (frame->cause & CAUSE_INTERRUPT) {
+        if (unlikely(riscv_may_restart(frame->pc)))
+            frame->pc = riscv_restart(frame->pc);
         interrupt(frame->cause & ~CAUSE_INTERRUPT);
         irq_meter_end();
         return;
@@ -97,6 +107,11 @@ void riscv_trap(struct trap_frame *frame)
     if (this_hart(riscv_probe_landing) != 0) {
         frame->pc = this_hart(riscv_probe_landing);
         this_hart(riscv_probe_landing) = 0;
+        return;
+    }
+    uint64_t landing = is_fault_of_data(frame->cause) ? riscv_fault_landing(frame->pc) : 0;
+    if (landing != 0) {
+        frame->pc = landing;
         return;
     }
     if (IRQ_METER && (frame->status & SSTATUS_SPIE))
