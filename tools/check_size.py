@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # Counts the kernel's lines against what a newcomer can read, and names the files that grew long.
 # SPDX-License-Identifier: BSD-2-Clause
-"""A line counts when it holds something besides comments and blanks. Tests and tools do not count."""
+"""A line counts when it holds something besides comments and blanks. Tests and tools do not count, nor does what only
+the checked kernel has, which is a test of the others: what stands between #if CONFIG_CHECKED and its #else or #endif.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,20 @@ LONG_FILE_SUFFIXES = (*C_SUFFIXES, ".py")
 
 
 def code_lines(source: str) -> int:
-    return sum(1 for line in without_comments(source).splitlines() if line.strip())
+    count = 0
+    # For each condition that is open: whether this branch of it is the checked kernel's alone.
+    is_apart: list[bool] = []
+    for line in without_comments(source).splitlines():
+        words = line.replace("#", "# ", 1).split()
+        directive = words[1] if words[:1] == ["#"] and len(words) > 1 else ""
+        if directive in ("if", "ifdef", "ifndef"):
+            is_apart.append(directive == "if" and words[2:] == ["CONFIG_CHECKED"])
+        elif directive in ("else", "elif") and is_apart:
+            is_apart[-1] = False
+        elif directive == "endif" and is_apart:
+            is_apart.pop()
+        count += bool(line.strip()) and not any(is_apart)
+    return count
 
 
 def read(root: Path, path: Path) -> str:

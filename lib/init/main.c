@@ -34,6 +34,7 @@
 #include <mm/kswapd.h>
 #include <mm/memblock.h>
 #include <mm/page_history.h>
+#include <mm/magazine.h>
 #include <mm/page_lists.h>
 #include <mm/page_zero.h>
 #include <mm/pgtable.h>
@@ -65,6 +66,8 @@ BOOTARG_U64(jitter_us, 0, 1000000, 0, "us",
 BOOTARG_U64(watchdog, 0, 3600, 30, "s", "how long a hart may be deaf or a thread not let go; 0: for ever");
 BOOTARG_TEXT(filter, 1792, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
 BOOTARG_CHOICE(prezero, "off|on", 0, "whether idle harts clear pages in advance for those who want them zeroed");
+BOOTARG_CHOICE(slab_check, "none|cheap", 0, "whether each free looks if an object starts there");
+BOOTARG_CHOICE(objects, "magazines|none", 0, "what stands on every hart in front of the slabs");
 BOOTARG_CHOICE(pcp, "on|off", 0, "whether every hart keeps lists of free pages in front of the zones");
 BOOTARG_CHOICE(log, "error|warn|info|debug", CONFIG_LOG_LEVEL, "log lines shown");
 BOOTARG_TEXT(zones, 64, "riscv64", "zones: riscv64, x86-32, flat, or a list such as dma:16M,normal:112M,highmem");
@@ -279,7 +282,8 @@ static init_code void start_allocators(void)
         refuse("%lu KB of RAM are free behind the kernel, too little: start-up needs %lu KB, with zones=%s", free_kb,
                needed_kb, bootarg_text("zones"));
     pgtable_use_granules(&kernel_pgtable);
-    slab_init();
+    slab_init(bootarg_choice("slab_check") == 1);
+    magazines_init(bootarg_choice("objects") == 0);
     kmalloc_init();
     vmalloc_init();
     kmap_init();
@@ -324,6 +328,17 @@ uint64_t report_boot_instructions(void)
     return boot_instructions;
 }
 
+static bool work_of_idle_harts(void)
+{
+    static uint64_t next_trim;
+    uint64_t now = arch_time(), due = __atomic_load_n(&next_trim, __ATOMIC_RELAXED);
+
+    if (now >= due && __atomic_compare_exchange_n(&next_trim, &due, now + arch_timer_hz(), false, __ATOMIC_RELAXED,
+                                                  __ATOMIC_RELAXED))
+        kmem_cache_trim_all();
+    return page_zero_one();
+}
+
 static void start_kswapd(void)
 {
     struct thread *thread = thread_create("kswapd", kswapd_main, NULL);
@@ -342,8 +357,9 @@ static void run_init(void *argument)
     bottom_half_init();
     workqueue_init();
     start_kswapd();
-    if (page_zero_is_on())
-        sched_set_idle_work(page_zero_one);
+    // Cases look at magazines to the object.
+    if (strcmp(bootarg_text("mode"), "test") != 0)
+        sched_set_idle_work(work_of_idle_harts);
     watchdog_init(bootarg_u64("watchdog"));
     uint64_t init_bytes = kernel_map_free_init(image_describe());
     zones_settle();
@@ -400,6 +416,7 @@ _Noreturn void upcall_hart_started(void)
     uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
 
     page_lists_init_hart();
+    magazines_init_hart();
     sched_init_hart((void *)align_down(sp, KERNEL_STACK_SIZE));
     sched_idle();
 }

@@ -28,6 +28,7 @@
     CLASS(TEST_IRQ_INNER, IRQ) \
     CLASS(STRESS, IRQ)                  /* test/stress: what harts hand to each other; leaf */ \
     CLASS(KMEM_CACHE, IRQ)              /* mm/kmem/kmem_cache.c; never held while pages are taken or given back */ \
+    CLASS(OBJECT_DEPOT, IRQ)            /* mm/kmem/magazine.c; leaf */ \
     CLASS(GRANULE_POOL, IRQ)            /* mm/phys/granule.c; leaf: pages are taken before it */ \
     CLASS(PAGE_DEPOT, IRQ)              /* mm/phys/page_depot.c; leaf: pages go back to zones after it */ \
     CLASS(ZONE, IRQ)                    /* mm/phys/buddy.c; leaf */ \

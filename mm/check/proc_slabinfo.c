@@ -12,7 +12,7 @@
 static void print_cache(struct kmem_cache *cache, void *context unused_arg)
 {
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
-    uint64_t active_objects = cache->active_objects;
+    uint64_t active_objects = kmem_cache_live_objects(cache);
     uint64_t slabs = cache->slab_count;
     uint64_t active_slabs = slabs - cache->empty_count;
 

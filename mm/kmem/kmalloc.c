@@ -3,6 +3,7 @@
 
 #include "slab_internal.h"
 
+#include <arch/smp.h>
 #include <base/bits.h>
 #include <base/format.h>
 #include <base/string.h>
@@ -23,7 +24,7 @@
 struct kmem_cache *kmalloc_caches[2][KMALLOC_CLASSES];
 static uint8_t fine_class[FINE_LIMIT / FINE_STEP], coarse_class[KMALLOC_MAX_CACHE_BYTES / COARSE_STEP];
 
-static struct kmalloc_large_stats large;      // (A) each field
+static PER_HART struct kmalloc_large_stats large;      // (A) each field; what a hart allocated less what it freed
 
 static unsigned class_of(size_t size)
 {
@@ -37,9 +38,29 @@ struct kmem_cache *kmalloc_cache_for(size_t size, gfp_t gfp)
 
 static void count_large(uint64_t blocks, uint64_t bytes, uint64_t pages)
 {
-    __atomic_fetch_add(&large.count, blocks, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&large.bytes_requested, bytes, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&large.pages, pages, __ATOMIC_RELAXED);
+    // Of whatever hart this is: the sum is what counts.
+    struct kmalloc_large_stats *own = &arch_this_hart(large);
+
+    __atomic_fetch_add(&own->count, blocks, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&own->bytes_requested, bytes, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&own->pages, pages, __ATOMIC_RELAXED);
+}
+
+static always_inline void *own_large(struct page *head, size_t size, unsigned order)
+{
+    if (unlikely(head == NULL))
+        return NULL;
+    head->bytes_requested = size;
+    head->owner = NULL;
+    page_set_type(head, PAGE_KMALLOC);
+    count_large(1, size, 1UL << order);
+    return page_to_virt(head);
+}
+
+void *kmalloc_large_plain(size_t size, gfp_t gfp, unsigned order)
+{
+    return own_large(order <= PAGE_LISTED_ORDER ? page_alloc_listed(gfp, order) : page_alloc_large(gfp, order), size,
+                     order);
 }
 
 static void *alloc_large(size_t size, gfp_t gfp)
@@ -48,13 +69,8 @@ static void *alloc_large(size_t size, gfp_t gfp)
         slab_report_bad_call("kmalloc", NULL, "the size is above the largest block");
         return NULL;
     }
-    struct page *head = alloc_pages((gfp & ~__GFP_HIGHMEM) | __GFP_COMP, get_order(size));
-    if (head == NULL)
-        return NULL;
-    head->bytes_requested = size;
-    page_set_type(head, PAGE_KMALLOC);
-    count_large(1, size, 1UL << head->order);
-    return page_to_virt(head);
+    unsigned order = get_order(size);
+    return own_large(__alloc_pages(gfp & ~__GFP_HIGHMEM, order), size, order);
 }
 
 static void free_large(struct page *head)
@@ -63,13 +79,16 @@ static void free_large(struct page *head)
 
     count_large(-1UL, -head->bytes_requested, -(1UL << order));
     page_set_type(head, PAGE_RAW);
-    __free_pages(head, order);
+    if (order <= PAGE_LISTED_ORDER)
+        page_free_listed(head, order);
+    else
+        page_free_large(head, order);
 }
 
 void *kmalloc_sized(size_t size, gfp_t gfp)
 {
     if (size - 1 < KMALLOC_MAX_CACHE_BYTES)
-        return kmem_cache_alloc(kmalloc_cache_for(size, gfp), gfp);
+        return kmem_cache_alloc_any(kmalloc_cache_for(size, gfp), gfp);
     return size == 0 ? ZERO_SIZE_PTR : alloc_large(size, gfp);
 }
 
@@ -103,24 +122,40 @@ static struct page *large_block(const void *object)
 static struct kmem_cache *class_cache(const void *object)
 {
     struct page *slab = virt_to_slab(object);
-    struct kmem_cache *cache = slab != NULL ? slab->owner : NULL;
+    struct kmem_cache *cache = slab != NULL ? slab_cache(slab) : NULL;
 
     return cache != NULL && (cache->flags & SLAB_KMALLOC) != 0 ? cache : NULL;
 }
 
-void kfree(const void *object)
+// Of a class whose pages do not say so (slab_check=cheap), or free already.
+static void cache_free(struct kmem_cache *cache, const void *object, const void *caller)
+{
+    if (slab_checks_frees())
+        cache->free(cache, (void *)(uintptr_t)object);
+    else
+        slab_free("kfree", cache, object, caller);
+}
+
+static noinline void free_odd(const void *object, const void *caller)
 {
     struct kmem_cache *cache;
-    struct page *head;
 
-    if (unlikely(is_nothing(object)))
+    if (is_nothing(object))
         return;
-    if (likely((cache = class_cache(object)) != NULL))
-        slab_free("kfree", cache, object, __builtin_return_address(0));
-    else if ((head = large_block(object)) != NULL)
+    if ((cache = class_cache(object)) != NULL)
+        cache_free(cache, object, caller);
+    else
+        slab_report_stranger("kfree", object, caller);
+}
+
+void kfree_any(const void *object)
+{
+    struct page *head = large_block(object);
+
+    if (likely(head != NULL))
         free_large(head);
     else
-        slab_report_stranger("kfree", object, __builtin_return_address(0));
+        free_odd(object, __builtin_return_address(0));
 }
 
 size_t ksize(const void *object)
@@ -184,14 +219,18 @@ char *kstrdup(const char *text, gfp_t gfp)
 
 struct kmalloc_large_stats kmalloc_large_stats(void)
 {
-    return (struct kmalloc_large_stats){
-        .count = __atomic_load_n(&large.count, __ATOMIC_RELAXED),
-        .bytes_requested = __atomic_load_n(&large.bytes_requested, __ATOMIC_RELAXED),
-        .pages = __atomic_load_n(&large.pages, __ATOMIC_RELAXED),
-    };
+    struct kmalloc_large_stats sum = { 0 };
+
+    for (unsigned hart = 0; hart < arch_hart_count(); hart++) {
+        const struct kmalloc_large_stats *own = per_hart_of(large, hart);
+        sum.count += __atomic_load_n(&own->count, __ATOMIC_RELAXED);
+        sum.bytes_requested += __atomic_load_n(&own->bytes_requested, __ATOMIC_RELAXED);
+        sum.pages += __atomic_load_n(&own->pages, __ATOMIC_RELAXED);
+    }
+    return sum;
 }
 
-static uint64_t large_pages(void) { return __atomic_load_n(&large.pages, __ATOMIC_RELAXED); }
+static uint64_t large_pages(void) { return kmalloc_large_stats().pages; }
 
 void kmalloc_init(void)
 {
@@ -205,11 +244,13 @@ void kmalloc_init(void)
                    align = is_power_of_two(size) ? min_of(size, PAGE_SIZE) : 0;
             char name[SLAB_NAME_BYTES];
             format_text(name, sizeof(name), "%skmalloc-%zu", prefix[is_dma], size);
-            kmalloc_caches[is_dma][class] = kmem_cache_create(name, size, align, flags[is_dma], NULL, NULL);
+            kmalloc_caches[is_dma][class] = kmem_cache_create_at(is_dma * KMALLOC_CLASSES + class, name, size, align,
+                                                                 flags[is_dma], NULL, NULL);
         }
     for (unsigned i = 0; i < array_count(fine_class); i++)
         fine_class[i] = (uint8_t)kmalloc_class((i + 1) * FINE_STEP);
     for (unsigned i = 0; i < array_count(coarse_class); i++)
         coarse_class[i] = (uint8_t)kmalloc_class((i + 1) * COARSE_STEP);
+    kmalloc_offsets_init();
     page_holder_register(&holder);
 }

@@ -18,8 +18,11 @@
 #include <base/string.h>
 #include <debug/irq_meter.h>
 #include <debug/klog.h>
+#include <mm/kmalloc.h>
+#include <mm/magazine.h>
 #include <mm/page_alloc.h>
 #include <mm/page_holder.h>
+#include <mm/page_lists.h>
 #include <mm/shrinker.h>
 #include <mm/zone.h>
 #include <sync/preempt.h>
@@ -33,6 +36,7 @@
 #define LOCKED_BATCH 16
 
 static struct kmem_cache cache_cache;      // of the struct kmem_caches
+static bool checks_frees;                  // (C)
 static struct list all_caches = LIST_INIT(all_caches);
 static struct spinlock cache_list_lock = SPINLOCK_INIT(CACHE_LIST);
 
@@ -111,7 +115,7 @@ static void put_locked(struct kmem_cache *cache, struct page *slab, unsigned ind
     move_to_list(cache, slab, before);
     cache->active_objects--;
     cache->free_count++;
-    if (slab->refcount == 0 && cache->empty_count > KEPT_EMPTY_SLABS)
+    if (slab->refcount == 0 && cache->empty_count > KEPT_EMPTY_SLABS && leaving != NULL)
         detach_locked(cache, slab, leaving);
 }
 
@@ -122,7 +126,7 @@ static uint64_t destroy_leaving(struct page *leaving)
 
     while (leaving != NULL) {
         struct page *slab = leaving;
-        struct kmem_cache *cache = slab->owner;
+        struct kmem_cache *cache = slab_cache(slab);
         leaving = slab->next != 0 ? pfn_to_page(pfn(slab->next)) : NULL;
         pages += 1UL << cache->slab_order;
         slab_destroy(cache, slab);
@@ -191,17 +195,30 @@ static inline bool is_fault_injected(gfp_t gfp)
     return mm_fault_hook != NULL && (gfp & __GFP_NOFAIL) == 0 && mm_fault_hook(FAULT_SLAB, gfp);
 }
 
-void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
+// From this hart's magazines, the depot, slabs that there are, or a new one.
+static void *take(struct kmem_cache *cache, gfp_t gfp)
+{
+    void *object = has_magazines(cache) ? magazines_refill(cache) : NULL;
+
+    if (object == NULL) {
+        irqflags_t flags = spin_lock_irqsave(&cache->lock);
+        object = take_locked(cache);
+        spin_unlock_irqrestore(&cache->lock, flags);
+    }
+    if (unlikely(object == NULL))
+        object = grow_and_take(cache, gfp);
+    if (object != NULL && has_magazines(cache))
+        *object_mark(cache, object) = 0;
+    return object;
+}
+
+void *kmem_cache_alloc_any(struct kmem_cache *cache, gfp_t gfp)
 {
     might_sleep_if(gfp_may_sleep(gfp));
     if (unlikely(is_fault_injected(gfp)))
         return NULL;
 
-    irqflags_t flags = spin_lock_irqsave(&cache->lock);
-    void *object = take_locked(cache);
-    spin_unlock_irqrestore(&cache->lock, flags);
-    if (unlikely(object == NULL))
-        object = grow_and_take(cache, gfp);
+    void *object = take(cache, gfp);
     if (unlikely(gfp & __GFP_ZERO) && object != NULL)
         clear_object(cache, object);
     return object;
@@ -209,35 +226,59 @@ void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 
 void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp)
 {
-    return kmem_cache_alloc(cache, gfp | __GFP_ZERO);
+    return kmem_cache_alloc_any(cache, gfp | __GFP_ZERO);
 }
 
-void slab_free(const char *operation, struct kmem_cache *cache, const void *object, const void *caller)
+// To its slab, its mark on.
+static void put(struct kmem_cache *cache, struct page *slab, unsigned index)
 {
-    struct page *slab, *leaving = NULL;
-    unsigned index;
+    struct page *leaving = NULL;
 
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
-    enum slab_verdict verdict = slab_examine(cache, object, &slab, &index);
-    if (likely(verdict == SLAB_IN_USE))
-        put_locked(cache, slab, index, &leaving);
+    put_locked(cache, slab, index, &leaving);
     spin_unlock_irqrestore(&cache->lock, flags);
-
-    if (unlikely(verdict != SLAB_IN_USE))
-        slab_report_misuse(operation, cache, object, verdict, caller);
     if (unlikely(leaving != NULL))
         destroy_leaving(leaving);
 }
 
-void kmem_cache_free(struct kmem_cache *cache, void *object)
+void slab_free_marked(void *object, uintptr_t owner)
 {
-    if (likely(object != NULL))
-        slab_free("kmem_cache_free", cache, object, __builtin_return_address(0));
+    struct kmem_cache *cache = (struct kmem_cache *)(owner & ~(uintptr_t)1);
+
+    if (!magazines_relieve(cache, object))
+        slab_give(cache, 1, &object, true);
 }
 
-static size_t take_some(struct kmem_cache *cache, size_t count, void **objects)
+void slab_free(const char *operation, struct kmem_cache *cache, const void *object, const void *caller)
 {
-    size_t done = 0;
+    struct page *slab;
+    unsigned index;
+
+    if (object == NULL)
+        return;
+    irqflags_t flags = spin_lock_irqsave(&cache->lock);
+    enum slab_verdict verdict = slab_examine(cache, object, &slab, &index);
+    bool is_marked = verdict == SLAB_IN_USE && has_magazines(cache);
+    if (is_marked)
+        *object_mark(cache, object) = object_tag(object);
+    spin_unlock_irqrestore(&cache->lock, flags);
+
+    if (unlikely(verdict != SLAB_IN_USE))
+        slab_report_misuse(operation, cache, object, verdict, caller);
+    else if (is_marked)
+        slab_free_marked((void *)(uintptr_t)object, (uintptr_t)cache);
+    else
+        put(cache, slab, index);
+}
+
+void slab_free_direct(struct kmem_cache *cache, void *object)
+{
+    slab_free("kmem_cache_free", cache, object, __builtin_return_address(0));
+}
+
+unsigned slab_take_some(struct kmem_cache *cache, unsigned count, void **objects)
+{
+    unsigned done = 0;
 
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
     while (done < count && (objects[done] = take_locked(cache)) != NULL)
@@ -246,20 +287,42 @@ static size_t take_some(struct kmem_cache *cache, size_t count, void **objects)
     return done;
 }
 
-size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, void **objects)
+void slab_give(struct kmem_cache *cache, unsigned count, void **objects, bool may_leave)
 {
-    size_t done = 0;
+    struct page *leaving = NULL;
 
+    for (unsigned done = 0; done < count;) {
+        void *refused = NULL;
+        irqflags_t flags = spin_lock_irqsave(&cache->lock);
+        for (; done < count && refused == NULL; done++) {
+            struct page *slab = virt_to_slab(objects[done]);
+            int index = slab != NULL && slab_cache(slab) == cache ? slab_object_index(cache, slab, objects[done]) : -1;
+            if (likely(index >= 0) && !slab_object_is_free(cache, slab, (unsigned)index))
+                put_locked(cache, slab, (unsigned)index, may_leave ? &leaving : NULL);
+            else
+                refused = objects[done];
+        }
+        spin_unlock_irqrestore(&cache->lock, flags);
+        if (unlikely(refused != NULL))
+            slab_report_misuse("free", cache, refused, SLAB_INTERIOR, __builtin_return_address(0));
+    }
+    if (leaving != NULL)
+        destroy_leaving(leaving);
+}
+
+size_t kmem_cache_alloc_rest(struct kmem_cache *cache, gfp_t gfp, size_t done, size_t count, void **objects)
+{
     might_sleep_if(gfp_may_sleep(gfp));
-    if (unlikely(is_fault_injected(gfp)))
+    if (unlikely(done < count && is_fault_injected(gfp)))
         return 0;
     while (done < count) {
-        size_t wanted = min_of(count - done, (size_t)LOCKED_BATCH),
-               taken = take_some(cache, wanted, objects + done);
-        done += taken;
-        if (taken == wanted)
-            continue;
-        objects[done] = grow_and_take(cache, gfp);
+        if (!has_magazines(cache))
+            done += slab_take_some(cache, (unsigned)min_of(count - done, (size_t)LOCKED_BATCH), objects + done);
+        else
+            done += magazines_pop_some(cache, count - done, objects + done);
+        if (done == count)
+            break;
+        objects[done] = take(cache, gfp);
         if (objects[done] == NULL) {
             kmem_cache_free_bulk(cache, done, objects);
             return 0;
@@ -272,29 +335,13 @@ size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, 
     return count;
 }
 
-void kmem_cache_free_bulk(struct kmem_cache *cache, size_t count, void **objects)
+void kmem_cache_free_rest(struct kmem_cache *cache, size_t done, size_t count, void **objects)
 {
-    const void *caller = __builtin_return_address(0);
-
-    for (size_t done = 0; done < count;) {
-        size_t end = min_of(count, done + LOCKED_BATCH);
-        enum slab_verdict verdict = SLAB_IN_USE;
-        struct page *slab, *leaving = NULL;
-        unsigned index;
-
-        irqflags_t flags = spin_lock_irqsave(&cache->lock);
-        for (; done < end && verdict == SLAB_IN_USE; done++) {
-            if (objects[done] == NULL)
-                continue;
-            verdict = slab_examine(cache, objects[done], &slab, &index);
-            if (verdict == SLAB_IN_USE)
-                put_locked(cache, slab, index, &leaving);
-        }
-        spin_unlock_irqrestore(&cache->lock, flags);
-
-        if (verdict != SLAB_IN_USE)
-            slab_report_misuse("kmem_cache_free_bulk", cache, objects[done - 1], verdict, caller);
-        destroy_leaving(leaving);
+    while (done < count) {
+        if (has_magazines(cache))
+            done += magazines_push_some(cache, count - done, objects + done);
+        if (done < count)
+            slab_free("kmem_cache_free_bulk", cache, objects[done++], __builtin_return_address(0));
     }
 }
 
@@ -302,8 +349,28 @@ uint64_t kmem_cache_shrink(struct kmem_cache *cache)
 {
     struct page *leaving = NULL;
 
+    page_lists_drain();
+    magazines_drain_depot(cache, false);
     detach_empty(cache, UINT64_MAX, &leaving);
     return destroy_leaving(leaving);
+}
+
+void kmem_cache_trim_all(void)
+{
+    struct page *leaving = NULL;
+    struct kmem_cache *cache;
+
+    spin_lock(&cache_list_lock);
+    list_for_each(cache, &all_caches, all)
+        if (magazines_trim(cache) > 0)
+            detach_empty(cache, UINT64_MAX, &leaving);
+    spin_unlock(&cache_list_lock);
+    destroy_leaving(leaving);
+}
+
+uint64_t kmem_cache_live_objects(const struct kmem_cache *cache)
+{
+    return cache->active_objects - magazines_objects(cache);
 }
 
 uint64_t kmem_cache_empty_pages(void)
@@ -313,7 +380,8 @@ uint64_t kmem_cache_empty_pages(void)
 
     spin_lock(&cache_list_lock);
     list_for_each(cache, &all_caches, all)
-        pages += __atomic_load_n(&cache->empty_count, __ATOMIC_RELAXED) << cache->slab_order;
+        pages += (__atomic_load_n(&cache->empty_count, __ATOMIC_RELAXED) << cache->slab_order) +
+                 magazines_depot_pages(cache);
     spin_unlock(&cache_list_lock);
     return pages;
 }
@@ -324,6 +392,7 @@ uint64_t kmem_cache_reap(uint64_t pages_wanted)
     struct kmem_cache *cache;
     uint64_t detached = 0;
 
+    page_lists_drain();
     spin_lock(&cache_list_lock);
     list_for_each(cache, &all_caches, all) {
         if (detached >= pages_wanted)
@@ -361,9 +430,18 @@ static bool set_up(struct kmem_cache *cache, const char *name, size_t size, size
         align = max_of(align, line);
     }
     spin_lock_init(&cache->lock, KMEM_CACHE);
+    spin_lock_init(&cache->depot.lock, OBJECT_DEPOT);
+    cache->alloc = flags & SLAB_NO_MAGAZINES ? kmem_cache_alloc_any : constructor != NULL ? magazine_alloc_constructed
+                                                                                          : magazine_alloc;
+    cache->free = flags & SLAB_NO_MAGAZINES ? slab_free_direct : checks_frees ? magazine_free_checked
+                  : constructor != NULL     ? magazine_free_constructed
+                                            : magazine_free;
     string_copy(cache->name, name, SLAB_NAME_BYTES);
     cache->object_bytes = (uint32_t)size;
-    cache->stride_bytes = (uint32_t)align_up(size, align);
+    // A constructed object has its mark in the word before it.
+    bool has_word_before = (flags & SLAB_NO_MAGAZINES) == 0 && constructor != NULL;
+    cache->first_offset = has_word_before ? (uint32_t)align : 0;
+    cache->stride_bytes = (uint32_t)align_up(size + (has_word_before ? sizeof(uint64_t) : 0), align);
     cache->align_bytes = (uint32_t)align;
     cache->flags = flags;
     cache->constructor = constructor;
@@ -371,22 +449,26 @@ static bool set_up(struct kmem_cache *cache, const char *name, size_t size, size
     return slab_lay_out(cache);
 }
 
-static bool add_to_list(struct kmem_cache *cache)
+// NULL, or why not.
+static const char *add_to_list(struct kmem_cache *cache, unsigned place)
 {
     struct kmem_cache *other;
-    bool is_taken = false;
+    const char *refused = NULL;
 
     spin_lock(&cache_list_lock);
     list_for_each(other, &all_caches, all)
-        is_taken |= strcmp(other->name, cache->name) == 0;
-    if (!is_taken)
+        if (strcmp(other->name, cache->name) == 0)
+            refused = "the name is taken";
+    if (refused == NULL && magazines_open(cache, place) < 0)
+        refused = "there are too many caches with magazines";
+    if (refused == NULL)
         list_add_last(&all_caches, &cache->all);
     spin_unlock(&cache_list_lock);
-    return !is_taken;
+    return refused;
 }
 
-struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align, unsigned flags,
-                                     void (*constructor)(void *), void (*destructor)(void *))
+struct kmem_cache *kmem_cache_create_at(unsigned place, const char *name, size_t size, size_t align, unsigned flags,
+                                        void (*constructor)(void *), void (*destructor)(void *))
 {
     const char *refused = why_refused(name, size, align, flags);
     struct kmem_cache *cache = NULL;
@@ -395,8 +477,8 @@ struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align
         cache = kmem_cache_zalloc(&cache_cache, GFP_KERNEL);
         if (cache != NULL && !set_up(cache, name, size, align, flags, constructor, destructor))
             refused = "aligned, it is above the largest block";
-        else if (cache != NULL && !add_to_list(cache))
-            refused = "the name is taken";
+        else if (cache != NULL)
+            refused = add_to_list(cache, place);
     }
     if (refused != NULL) {
         slab_report_bad_call("kmem_cache_create", name, refused);
@@ -406,6 +488,12 @@ struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align
     if (cache == NULL && (flags & SLAB_PANIC))
         panic("slab: cannot do without the cache %s", name);
     return cache;
+}
+
+struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align, unsigned flags,
+                                     void (*constructor)(void *), void (*destructor)(void *))
+{
+    return kmem_cache_create_at(2 * KMALLOC_CLASSES, name, size, align, flags, constructor, destructor);
 }
 
 // The addresses of the first objects in use; returns how many were found.
@@ -418,7 +506,7 @@ static unsigned find_in_use_locked(const struct kmem_cache *cache, unsigned limi
         for (uint32_t frame = lists[list]; frame != 0 && found < limit; frame = pfn_to_page(pfn(frame))->next)
             for (unsigned index = 0; index < cache->objects_per_slab && found < limit; index++)
                 if (!slab_object_is_free(cache, pfn_to_page(pfn(frame)), index))
-                    objects[found++] = (char *)page_to_virt(pfn_to_page(pfn(frame))) +
+                    objects[found++] = (char *)page_to_virt(pfn_to_page(pfn(frame))) + cache->first_offset +
                                        (size_t)index * cache->stride_bytes;
     return found;
 }
@@ -437,14 +525,20 @@ int kmem_cache_destroy(struct kmem_cache *cache)
         return -EINVAL;
     }
 
+    if (magazines_are_held(cache)) {
+        page_lists_drain_all();
+        magazines_drain_depot(cache, true);
+    }
     spin_lock(&cache_list_lock);
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
     uint64_t in_use = cache->active_objects;
     irq_meter_pause("a cache is destroyed too early: what is alive in it is looked for");
     unsigned found = in_use != 0 ? find_in_use_locked(cache, REPORTED_LEAKS, leaks) : 0;
     irq_meter_resume();
-    if (in_use == 0)
+    if (in_use == 0) {
         list_remove(&cache->all);
+        magazines_close(cache);
+    }
     spin_unlock_irqrestore(&cache->lock, flags);
     spin_unlock(&cache_list_lock);
 
@@ -458,9 +552,12 @@ int kmem_cache_destroy(struct kmem_cache *cache)
     destroy_leaving(leaving);
     // Slabs that kmem_cache_reap took are still being destructed by another thread, with this cache's
     // destructor.
-    while (__atomic_load_n(&cache->leaving, __ATOMIC_ACQUIRE) != 0)
+    while (__atomic_load_n(&cache->leaving, __ATOMIC_ACQUIRE) != 0 || !magazines_are_drained())
         thread_block_until(arch_time() + arch_timer_hz() / 10000);
     cache->objects_per_slab = 0;
+    cache->flags |= SLAB_NO_MAGAZINES;
+    cache->alloc = kmem_cache_alloc_any;
+    cache->free = slab_free_direct;
     string_copy(cache->name, "(destroyed)", SLAB_NAME_BYTES);
     kmem_cache_free(&cache_cache, cache);
     return 0;
@@ -476,13 +573,17 @@ void kmem_cache_for_each(void (*visit)(struct kmem_cache *cache, void *context),
     spin_unlock(&cache_list_lock);
 }
 
-void slab_init(void)
+bool slab_checks_frees(void) { return checks_frees; }
+
+void slab_init(bool is_checking)
 {
     static struct shrinker shrinker = { .name = "slab", .count = kmem_cache_empty_pages, .scan = kmem_cache_reap };
     static struct page_holder holder = { .name = "slab", .pages = slab_pages };
 
-    BUG_ON(!set_up(&cache_cache, "kmem_cache", sizeof(struct kmem_cache), 0, SLAB_HWCACHE_ALIGN, NULL, NULL));
-    BUG_ON(!add_to_list(&cache_cache));
+    checks_frees = is_checking;
+    BUG_ON(!set_up(&cache_cache, "kmem_cache", sizeof(struct kmem_cache), 0, SLAB_HWCACHE_ALIGN | SLAB_NO_MAGAZINES,
+                   NULL, NULL));
+    BUG_ON(add_to_list(&cache_cache, 0) != NULL);
     shrinker_register(&shrinker);
     page_holder_register(&holder);
 }

@@ -41,11 +41,11 @@ static unsigned bitmap_words(size_t objects)
     return shift == 0 ? 0 : (unsigned)(align_up(objects, 1UL << shift) / 64);
 }
 
-static unsigned objects_in(size_t bytes, size_t stride)
+static unsigned objects_in(size_t bytes, size_t first, size_t stride)
 {
-    size_t objects = bytes / stride;
+    size_t objects = (bytes - first) / stride;
 
-    while (objects * stride + bitmap_words(objects) * sizeof(uint64_t) > bytes)
+    while (first + objects * stride + bitmap_words(objects) * sizeof(uint64_t) > bytes)
         objects--;
     return (unsigned)objects;
 }
@@ -56,14 +56,15 @@ bool slab_lay_out(struct kmem_cache *cache)
 {
     size_t stride = cache->stride_bytes;
     size_t largest = max_of((size_t)PREFERRED_SLAB_BYTES, stride * PREFERRED_OBJECTS);
-    unsigned min_order = get_order(stride), max_order = min_of(get_order(largest), (unsigned)MAX_ORDER);
+    unsigned min_order = get_order(cache->first_offset + stride);
+    unsigned max_order = min_of(get_order(largest), (unsigned)MAX_ORDER);
     size_t best_waste = SIZE_MAX;
 
     if (min_order > MAX_ORDER)
         return false;
     for (unsigned order = min_order; order <= max_order; order++) {
         size_t bytes = PAGE_SIZE << order;
-        unsigned objects = objects_in(bytes, stride);
+        unsigned objects = objects_in(bytes, cache->first_offset, stride);
         size_t waste = (bytes - objects * stride) << (MAX_ORDER - order);
         if (waste < best_waste) {
             best_waste = waste;
@@ -86,7 +87,7 @@ static inline uint64_t *slab_words(const struct kmem_cache *cache, const struct 
 
 static void *object_at(const struct kmem_cache *cache, const struct page *slab, unsigned index)
 {
-    return (char *)page_to_virt(slab) + (size_t)index * cache->stride_bytes;
+    return (char *)page_to_virt(slab) + cache->first_offset + (size_t)index * cache->stride_bytes;
 }
 
 static void mark_all_free(const struct kmem_cache *cache, struct page *slab)
@@ -116,8 +117,11 @@ struct page *kmem_getpages(struct kmem_cache *cache, gfp_t gfp)
         return NULL;
     slab->refcount = 0;
     slab->next = slab->prev = 0;
-    slab->owner = cache;
     mark_all_free(cache, slab);
+    // In every page, so that an object's own page leads to its cache; what kfree may take is told by the lowest bit.
+    void *owner = (void *)((uintptr_t)cache | ((cache->flags & SLAB_KMALLOC) != 0 && !slab_checks_frees()));
+    for (uint64_t i = 0; i < 1UL << cache->slab_order; i++)
+        slab[i].owner = owner;
     page_set_type(slab, PAGE_SLAB);
     __atomic_fetch_add(&slab_page_count, 1UL << cache->slab_order, __ATOMIC_RELAXED);
     return slab;
@@ -125,7 +129,8 @@ struct page *kmem_getpages(struct kmem_cache *cache, gfp_t gfp)
 
 void kmem_freepages(struct kmem_cache *cache, struct page *slab)
 {
-    slab->owner = NULL;
+    for (uint64_t i = 0; i < 1UL << cache->slab_order; i++)
+        slab[i].owner = NULL;
     slab->refcount = 0;
     __atomic_fetch_sub(&slab_page_count, 1UL << cache->slab_order, __ATOMIC_RELAXED);
     page_set_type(slab, PAGE_RAW);
@@ -141,9 +146,13 @@ struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
 {
     struct page *slab = kmem_getpages(cache, gfp);
 
-    if (slab != NULL && cache->constructor != NULL)
-        for (unsigned index = 0; index < cache->objects_per_slab; index++)
-            cache->constructor(object_at(cache, slab, index));
+    for (unsigned index = 0; slab != NULL && index < cache->objects_per_slab; index++) {
+        void *object = object_at(cache, slab, index);
+        if (cache->constructor != NULL)
+            cache->constructor(object);
+        if (has_magazines(cache))
+            *object_mark(cache, object) = object_tag(object);
+    }
     return slab;
 }
 
@@ -195,7 +204,7 @@ void slab_put(struct kmem_cache *cache, struct page *slab, unsigned index)
 
 int slab_object_index(const struct kmem_cache *cache, const struct page *slab, const void *object)
 {
-    uint64_t offset = (uint64_t)((const char *)object - (const char *)page_to_virt(slab));
+    uint64_t offset = (uint64_t)((const char *)object - (const char *)page_to_virt(slab)) - cache->first_offset;
     uint64_t index = offset * cache->stride_reciprocal >> RECIPROCAL_SHIFT;
 
     return index < cache->objects_per_slab && index * cache->stride_bytes == offset ? (int)index : -1;
@@ -226,12 +235,13 @@ enum slab_verdict slab_examine(const struct kmem_cache *cache, const void *objec
 
     if (unlikely(head == NULL))
         return virt_is_direct(object) ? SLAB_NO_SLAB : SLAB_NOT_DIRECT;
-    if (unlikely(head->owner != cache))
+    if (unlikely(slab_cache(head) != cache))
         return SLAB_OTHER_CACHE;
     int found = slab_object_index(cache, head, object);
     if (unlikely(found < 0))
         return SLAB_INTERIOR;
-    if (unlikely(slab_object_is_free(cache, head, (unsigned)found)))
+    if (unlikely(slab_object_is_free(cache, head, (unsigned)found) ||
+                 (has_magazines(cache) && *object_mark(cache, object) == object_tag(object))))
         return SLAB_FREE;
     *slab = head;
     *index = (unsigned)found;
@@ -244,7 +254,7 @@ bool slab_is_consistent(const struct kmem_cache *cache, const struct page *slab,
     unsigned word_count = max_of(bitmap_words(cache->objects_per_slab), 1U), free = 0;
 
     *why = NULL;
-    if (page_type(slab) != PAGE_SLAB || slab->owner != cache || slab->order != cache->slab_order)
+    if (page_type(slab) != PAGE_SLAB || slab_cache(slab) != cache || slab->order != cache->slab_order)
         *why = "type, owner or order is not the cache's";
     for (unsigned word = 0; *why == NULL && word < word_count; word++) {
         unsigned first = word * 64, objects = cache->objects_per_slab;

@@ -8,6 +8,20 @@
 // largest block holds no object.
 bool slab_lay_out(struct kmem_cache *cache);
 
+static always_inline bool has_magazines(const struct kmem_cache *cache)
+{
+    return (cache->flags & SLAB_NO_MAGAZINES) == 0;
+}
+
+// What says that an object is free, and where: in its first word, or before it where that is constructed. The address
+// of its own struct page: nobody else stores that there, and who looks for it has it at hand.
+static always_inline uint64_t object_tag(const void *object) { return (uintptr_t)virt_to_page(object); }
+
+static always_inline uint64_t *object_mark(const struct kmem_cache *cache, const void *object)
+{
+    return (uint64_t *)(uintptr_t)object - (cache->constructor != NULL);
+}
+
 // A slab of constructed, free objects, on no list; NULL without memory. No lock is held: constructors run
 // here.
 struct page *slab_create(struct kmem_cache *cache, gfp_t gfp);
@@ -36,6 +50,38 @@ enum slab_verdict slab_examine(const struct kmem_cache *cache, const void *objec
 
 // The same, taking the lock: true for as long as nobody frees the object.
 enum slab_verdict slab_verdict_of(struct kmem_cache *cache, const void *object);
+
+// Up to `count` objects of slabs that there are, their marks on; returns how many. And back, all of them; `may_leave`:
+// slabs that become empty may go back to the page allocator, their destructors run. Both for magazines.
+unsigned slab_take_some(struct kmem_cache *cache, unsigned count, void **objects);
+void slab_give(struct kmem_cache *cache, unsigned count, void **objects, bool may_leave);
+
+// The fronts: magazines, for plain and for constructed objects, and none. Where the magazines' free finds something
+// wrong or no room it goes on in slab_free.
+void *magazine_alloc(struct kmem_cache *cache, gfp_t gfp);
+void magazine_free(struct kmem_cache *cache, void *object);
+void *magazine_alloc_constructed(struct kmem_cache *cache, gfp_t gfp);
+void magazine_free_constructed(struct kmem_cache *cache, void *object);
+void magazine_free_checked(struct kmem_cache *cache, void *object);
+void slab_free_direct(struct kmem_cache *cache, void *object);
+
+// kmem_cache_create with a place of its own among the magazines' stacks.
+struct kmem_cache *kmem_cache_create_at(unsigned place, const char *name, size_t size, size_t align, unsigned flags,
+                                        void (*constructor)(void *), void (*destructor)(void *));
+
+// The rest of a bulk call, of which `done` are done; objects go one by one.
+size_t kmem_cache_alloc_rest(struct kmem_cache *cache, gfp_t gfp, size_t done, size_t count, void **objects);
+void kmem_cache_free_rest(struct kmem_cache *cache, size_t done, size_t count, void **objects);
+
+// Objects of a bulk call with interrupts masked.
+#define BULK_AT_ONCE 64
+
+// Puts an object that bears its mark where there is room: on this hart or in its slab. `owner`: as its page says.
+void slab_free_marked(void *object, uintptr_t owner);
+
+// Of the loaded magazine, as many as it has, or has room for, until one is no object in use; returns how many.
+size_t magazines_pop_some(struct kmem_cache *cache, size_t count, void **objects);
+size_t magazines_push_some(struct kmem_cache *cache, size_t count, void **objects);
 
 // Frees an object or reports why not, in the name of the public call (`operation`) and of who made it.
 void slab_free(const char *operation, struct kmem_cache *cache, const void *object, const void *caller);

@@ -28,7 +28,7 @@ enum slab_verdict slab_verdict_of(struct kmem_cache *cache, const void *object)
 static void describe(char *text, size_t size, const void *object, enum slab_verdict verdict)
 {
     const struct page *slab = virt_to_slab(object);
-    const struct kmem_cache *owner = slab != NULL ? slab->owner : NULL;
+    const struct kmem_cache *owner = slab != NULL ? slab_cache(slab) : NULL;
 
     switch (verdict) {
     case SLAB_IN_USE:
@@ -70,7 +70,7 @@ cold void slab_report_misuse(const char *operation, const struct kmem_cache *cac
 cold void slab_report_stranger(const char *operation, const void *object, const void *caller)
 {
     struct page *slab = virt_to_slab(object);
-    struct kmem_cache *owner = slab != NULL ? slab->owner : NULL;
+    struct kmem_cache *owner = slab != NULL ? slab_cache(slab) : NULL;
     enum slab_verdict verdict = !virt_is_direct(object) ? SLAB_NOT_DIRECT : owner == NULL ? SLAB_NO_SLAB :
                                 (owner->flags & SLAB_KMALLOC) == 0 ? SLAB_OTHER_CACHE :
                                 slab_verdict_of(owner, object);

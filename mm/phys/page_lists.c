@@ -37,7 +37,11 @@ static unsigned block_count;                   // (A)
 static uint64_t drains_asked[MAX_HARTS];       // (A)
 static uint64_t drains_done[MAX_HARTS];        // (A)
 
-static bool may_hold(void)
+static void (*drain_upper)(void);              // (C)
+
+void page_lists_set_upper(void (*drain)(void)) { drain_upper = drain; }
+
+bool page_lists_may_hold(void)
 {
     return __atomic_load_n(&is_enabled, __ATOMIC_RELAXED) && __atomic_load_n(&block_count, __ATOMIC_RELAXED) == 0;
 }
@@ -61,7 +65,7 @@ static uint64_t capacity_of(unsigned index)
 
 static void set_limit(struct page_list *list, unsigned index)
 {
-    uint64_t capacity = may_hold() ? capacity_of(index) : 0;
+    uint64_t capacity = page_lists_may_hold() ? capacity_of(index) : 0;
 
     list->limit = list->bottom + capacity;
     if (is_zeroed(index))
@@ -160,6 +164,8 @@ static void drain_depot(void)
 
 void page_lists_drain(void)
 {
+    if (drain_upper != NULL)
+        drain_upper();
     preempt_disable();
     struct page_list *list = hart_local_read(page_lists);
     for (unsigned index = 0; index < PAGE_LIST_HOMES * PAGE_LIST_ORDERS; index++)

@@ -14,6 +14,7 @@
 #define TOKENS 8
 
 static PER_HART struct hart_stack stack[2];
+#define SECOND (hart_stack_offset(stack) + (int64_t)sizeof(*stack))
 
 static struct scene {
     struct timer timer;
@@ -26,7 +27,7 @@ static struct scene {
 
 restartable static noinline uint64_t *pop(struct scene *scene, bool by_name)
 {
-    uint64_t *token = by_name ? hart_stack_pop_of(stack, 1) : hart_stack_pop(hart_stack_offset(stack) + sizeof(*stack));
+    uint64_t *token = by_name ? hart_stack_pop_of(stack, 1) : hart_stack_pop(SECOND);
 
     if (token != NULL)
         scene->twice += (*token)++ != 0;
@@ -36,7 +37,7 @@ restartable static noinline uint64_t *pop(struct scene *scene, bool by_name)
 restartable static noinline void push(struct scene *scene, uint64_t *token)
 {
     --*token;
-    scene->refused += !hart_stack_push(hart_stack_offset(stack) + sizeof(*stack), token);
+    scene->refused += !hart_stack_push(SECOND, token);
 }
 
 // Holds a token from one interrupt to the next.
@@ -124,17 +125,23 @@ KTEST(hart_stack, bounds_are_kept)
     ktest_run_on_harts(fill_and_empty, NULL);
 }
 
+static noinline bool can_load(uintptr_t address, uint64_t *value)
+{
+    return arch_try_load((const uint64_t *)address, value);
+}
+
 // A load that may fault gives the word where there is one, and says so where there is none.
 KTEST(uaccess, try_load_survives_a_fault)
 {
+    static const uintptr_t nowhere[] = { 0, 8, ARCH_VMALLOC_END, UINTPTR_MAX - 7 };
     uint64_t word = 42, value = 0;
 
     EXPECT(arch_try_load(&word, &value));
     EXPECT_EQ(value, 42);
-    EXPECT(!arch_try_load(NULL, &value));
-    EXPECT(!arch_try_load((uint64_t *)ARCH_VMALLOC_END, &value));
+    for (unsigned i = 0; i < array_count(nowhere); i++)
+        EXPECT(!can_load(nowhere[i], &value));
     irqflags_t flags = arch_irq_save();
-    EXPECT(!arch_try_load((uint64_t *)8, &value));
+    EXPECT(!can_load(8, &value));
     EXPECT(!arch_irqs_enabled());
     arch_irq_restore(flags);
     EXPECT_EQ(value, 42);

@@ -72,7 +72,7 @@ static void load_objects(void)
 {
     static void *objects[THINGS];
     static const size_t sizes[] = { 8, 64, 200, 1024, 8192, 65536 };
-    struct kmem_cache *cache = kmem_cache_create("metered", 96, 0, 0, NULL, NULL);
+    struct kmem_cache *cache = kmem_cache_create("metered", 96, 0, SLAB_NO_MAGAZINES, NULL, NULL);
 
     for (unsigned size = 0; size < array_count(sizes); size++) {
         for (unsigned i = 0; i < THINGS; i++)

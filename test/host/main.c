@@ -17,6 +17,7 @@
 #include <mm/kernel_map.h>
 #include <mm/kmap.h>
 #include <mm/kmalloc.h>
+#include <mm/magazine.h>
 #include <mm/memblock.h>
 #include <mm/page_history.h>
 #include <mm/page_lists.h>
@@ -172,7 +173,8 @@ static void start_mm(const struct kernel_image *image)
     page_lists_init(true);
     zones_settle();
     pgtable_use_granules(&kernel_pgtable);
-    slab_init();
+    slab_init(false);
+    magazines_init(true);
     kmalloc_init();
     vmalloc_init();
     kmap_init();

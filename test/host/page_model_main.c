@@ -15,6 +15,7 @@
 #include <ktest/ktest.h>
 #include <mm/kernel_map.h>
 #include <mm/kmalloc.h>
+#include <mm/magazine.h>
 #include <mm/memblock.h>
 #include <mm/page_lists.h>
 #include <mm/pgtable.h>
@@ -83,7 +84,8 @@ static void start_mm(void)
     page_lists_init(true);
     zones_settle();
     pgtable_use_granules(&kernel_pgtable);
-    slab_init();
+    slab_init(false);
+    magazines_init(true);
     kmalloc_init();
     vmalloc_init();
     kernel_map_free_init(&image);

@@ -36,7 +36,7 @@ static void add_cache(struct kmem_cache *cache, void *context)
     struct memory *memory = context;
 
     memory->slab_bytes += cache->slab_count * (PAGE_SIZE << cache->slab_order);
-    memory->slab_object_bytes += cache->active_objects * cache->stride_bytes;
+    memory->slab_object_bytes += kmem_cache_live_objects(cache) * cache->stride_bytes;
 }
 
 static struct memory memory_now(void)

@@ -154,7 +154,7 @@ KTEST(account, unusable_free_space)
 
 static void add_free_objects(struct kmem_cache *cache, void *sum)
 {
-    *(uint64_t *)sum += cache->slab_count * cache->objects_per_slab - cache->active_objects;
+    *(uint64_t *)sum += cache->slab_count * cache->objects_per_slab - kmem_cache_live_objects(cache);
 }
 
 // After the filling no slab has a free object, so that a new object needs a new slab.

@@ -3,6 +3,7 @@
 
 #include "account.h"
 #include <mm/page_alloc.h>
+#include <mm/page_lists.h>
 #include <mm/slab.h>
 
 #define CACHES_MAX 256
@@ -20,7 +21,7 @@ static uint64_t filling_count;
 
 static uint64_t free_objects(const struct kmem_cache *cache)
 {
-    return cache->slab_count * cache->objects_per_slab - cache->active_objects;
+    return cache->slab_count * cache->objects_per_slab - kmem_cache_live_objects(cache);
 }
 
 static void note_cache(struct kmem_cache *cache, void *context)
@@ -38,10 +39,14 @@ bool account_fill_slabs(void)
 
     cache_count = 0;
     filling_count = 0;
+    // Objects then come from the slabs, and no magazine is made meanwhile.
+    page_lists_block();
     kmem_cache_for_each(note_cache, &room);
     table = alloc_pages(GFP_KERNEL, get_order(max_of(room, 1UL) * sizeof fillings[0]));
-    if (!table)
+    if (!table) {
+        page_lists_unblock();
         return false;
+    }
     fillings = page_to_virt(table);
     for (unsigned i = 0; i < cache_count; i++)
         for (uint64_t count = free_objects(caches[i]); count > 0; count--) {
@@ -60,4 +65,5 @@ void account_empty_slabs(void)
     }
     __free_pages(table, table->order);
     table = NULL;
+    page_lists_unblock();
 }

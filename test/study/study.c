@@ -195,7 +195,7 @@ struct state {
 static void add_live_objects(struct kmem_cache *cache, void *sum)
 {
     if (strstr(cache->name, "kmalloc-"))
-        *(uint64_t *)sum += cache->active_objects;
+        *(uint64_t *)sum += kmem_cache_live_objects(cache);
 }
 
 static struct state take_state(void)

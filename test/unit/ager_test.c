@@ -1,6 +1,6 @@
 // mm/check/ager.c: the index that was asked for, the same one again from the same seed, and no trace behind it.
 // SPDX-License-Identifier: BSD-2-Clause
-#include <mm/ager.h>
+#include <ager/ager.h>
 
 #include "capture.h"
 #include "memory_left.h"

@@ -148,8 +148,8 @@ KTEST(kernel_map, image_aliases_have_no_more_rights)
     unsigned wrong = 0;
     uint64_t mapped = 0;
 
-    pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_IMAGE_BASE), MB(64), check_image_leaf, &wrong);
-    pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_IMAGE_BASE), MB(64), test_add_leaf_bytes, &mapped);
+    pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_IMAGE_BASE), MB(8), check_image_leaf, &wrong);
+    pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_IMAGE_BASE), MB(8), test_add_leaf_bytes, &mapped);
     EXPECT_GE(mapped, KB(64));
     EXPECT_EQ(wrong, 0);
     EXPECT_EQ(kernel_map_count_violations(), 0);
@@ -287,10 +287,10 @@ KTEST(kernel_map, built_memmap_fits_ram)
             struct pgtable_walk walk = pgtable_walk(&scene.table, vaddr_of(pfn_to_page(pfn(frame))));
             const struct page *page = phys_to_virt(walk.pa);
             // Marked, so that a granule that stands for two is found.
-            wrong += walk.prot != PROT_KERNEL_RW || (page->map == ~page->bytes_requested && page->map != frame);
+            wrong += walk.prot != PROT_KERNEL_RW || (page->map == ~(uint64_t)page->owner && page->map != frame);
             if (walk.mapped && walk.prot == PROT_KERNEL_RW) {
                 ((struct page *)phys_to_virt(walk.pa))->map = frame;
-                ((struct page *)phys_to_virt(walk.pa))->bytes_requested = ~frame;
+                ((struct page *)phys_to_virt(walk.pa))->owner = (void *)~frame;
             }
         }
         struct pgtable_walk behind =

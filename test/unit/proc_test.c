@@ -127,7 +127,8 @@ KTEST(proc, meminfo_follows_allocations)
     vfree(area);
     EXPECT_EQ(meminfo_kb(run("meminfo"), "VmallocUsed:"), before);
 
-    struct kmem_cache *cache = kmem_cache_create("proc-test", 64, 0, SLAB_RECLAIM_ACCOUNT, NULL, NULL);
+    struct kmem_cache *cache = kmem_cache_create("proc-test", 64, 0, SLAB_RECLAIM_ACCOUNT | SLAB_NO_MAGAZINES, NULL,
+                                                 NULL);
     REQUIRE(cache != NULL);
     before = meminfo_kb(run("meminfo"), "SReclaimable:");
     void *object = kmem_cache_alloc(cache, GFP_KERNEL);
@@ -196,7 +197,7 @@ static bool slabinfo_row(const char *name, char *words[MAX_WORDS])
 KTEST(proc, slabinfo_counts_objects)
 {
     char *words[MAX_WORDS];
-    struct kmem_cache *cache = kmem_cache_create("proc-test", 200, 64, 0, NULL, NULL);
+    struct kmem_cache *cache = kmem_cache_create("proc-test", 200, 64, SLAB_NO_MAGAZINES, NULL, NULL);
     void *objects[3];
 
     REQUIRE(cache != NULL);

@@ -63,7 +63,7 @@ KTEST(shrinker, freed_pages_are_counted)
 // The caches' count is what they can give, and all of it at priority 0.
 KTEST(shrinker, slab_counts_what_it_can_give)
 {
-    struct kmem_cache *cache = kmem_cache_create("shrinker_test", 1024, 0, 0, NULL, NULL);
+    struct kmem_cache *cache = kmem_cache_create("shrinker_test", 1024, 0, SLAB_NO_MAGAZINES, NULL, NULL);
     uint64_t before = kmem_cache_empty_pages();
     void *object;
 

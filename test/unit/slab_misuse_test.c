@@ -16,9 +16,9 @@ static void *objects[300];
 // Every free of what is no object in use of the cache is reported once and changes nothing.
 KTEST(slab, bad_frees_are_reported)
 {
-    struct kmem_cache *cache = kmem_cache_create("test", 104, 0, 0, NULL, NULL);
-    struct kmem_cache *other = kmem_cache_create("other", 104, 0, 0, NULL, NULL);
-    struct kmem_cache *large = kmem_cache_create("large", PAGE_SIZE * 2, 0, 0, NULL, NULL);
+    struct kmem_cache *cache = kmem_cache_create("test", 104, 0, SLAB_NO_MAGAZINES, NULL, NULL);
+    struct kmem_cache *other = kmem_cache_create("other", 104, 0, SLAB_NO_MAGAZINES, NULL, NULL);
+    struct kmem_cache *large = kmem_cache_create("large", PAGE_SIZE * 2, 0, SLAB_NO_MAGAZINES, NULL, NULL);
     char on_stack[64], before[104];
     REQUIRE(cache && other && large);
     char *object = kmem_cache_alloc(cache, GFP_KERNEL), *foreign = kmem_cache_alloc(other, GFP_KERNEL);
@@ -73,7 +73,7 @@ KTEST(slab, bad_frees_are_reported)
 // A cache with objects in use is not destroyed but reported, and works on; what is no cache is reported.
 KTEST(slab, bad_destroys_are_reported)
 {
-    struct kmem_cache *cache = kmem_cache_create("test", 48, 0, 0, NULL, NULL);
+    struct kmem_cache *cache = kmem_cache_create("test", 48, 0, SLAB_NO_MAGAZINES, NULL, NULL);
     struct kmem_cache local = { .name = "local" };
     void *page = __get_free_page(GFP_KERNEL);
     int error;
@@ -128,11 +128,11 @@ KTEST(slab, bad_creates_are_reported)
     for (size_t i = 0; i < array_count(bad); i++)
         EXPECT_MISUSE(1, EXPECT_NULL(kmem_cache_create(bad[i].name, bad[i].size, bad[i].align, bad[i].flags,
                                                        NULL, NULL)));
-    cache = kmem_cache_create(longest, PAGE_SIZE << MAX_ORDER, PAGE_SIZE, 0, NULL, NULL);
+    cache = kmem_cache_create(longest, PAGE_SIZE << MAX_ORDER, PAGE_SIZE, SLAB_NO_MAGAZINES, NULL, NULL);
     REQUIRE(cache);
     EXPECT_STREQ(cache->name, longest);
     EXPECT_EQ(cache->objects_per_slab, 1);
-    EXPECT_MISUSE(1, twin = kmem_cache_create(longest, 8, 0, 0, NULL, NULL));
+    EXPECT_MISUSE(1, twin = kmem_cache_create(longest, 8, 0, SLAB_NO_MAGAZINES, NULL, NULL));
     EXPECT_NULL(twin);
     EXPECT_EQ(kmem_cache_destroy(cache), 0);
     cache = kmem_cache_create(longest, 1, 1, SLAB_FLAGS_ALL, NULL, NULL);
@@ -143,7 +143,7 @@ KTEST(slab, bad_creates_are_reported)
 // The validator sees a wrong bit, a wrong count, a wrong list and a wrong owner.
 KTEST(slab, validator_sees_planted_defects)
 {
-    struct kmem_cache *cache = kmem_cache_create("test", 8, 0, 0, NULL, NULL);
+    struct kmem_cache *cache = kmem_cache_create("test", 8, 0, SLAB_NO_MAGAZINES, NULL, NULL);
     REQUIRE(cache);
     void *object = kmem_cache_alloc(cache, GFP_KERNEL);
     REQUIRE(object);

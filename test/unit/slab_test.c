@@ -49,7 +49,7 @@ KTEST(slab, objects_keep_their_contents)
 
     for (size_t kind = 0; kind < array_count(kinds); kind++) {
         uint32_t size = kinds[kind].size, align = max_of(kinds[kind].align, 8U);
-        struct kmem_cache *cache = kmem_cache_create("test", size, kinds[kind].align, 0, NULL, NULL);
+        struct kmem_cache *cache = kmem_cache_create("test", size, kinds[kind].align, SLAB_NO_MAGAZINES, NULL, NULL);
         REQUIRE(cache);
         size_t count = min_of(cache->objects_per_slab * 2 + 3UL, size > KB(32) ? 5UL : (size_t)MAX_OBJECTS),
                taken;
@@ -110,7 +110,7 @@ static void check_layout(const struct kmem_cache *cache)
 KTEST(slab, order_follows_the_rule)
 {
     for (size_t size = 8; size <= MB(2); size += size < 512 ? 8 : size / ktest_rounds(64, 16) / 8 * 8) {
-        struct kmem_cache *cache = kmem_cache_create("test", size, 0, 0, NULL, NULL);
+        struct kmem_cache *cache = kmem_cache_create("test", size, 0, SLAB_NO_MAGAZINES, NULL, NULL);
         REQUIRE(cache);
         check_layout(cache);
         // The multiplication that stands for a division agrees with it at the bounds of every object.
@@ -136,7 +136,8 @@ KTEST(slab, cache_line_alignment)
     };
 
     for (size_t i = 0; i < array_count(kinds); i++) {
-        struct kmem_cache *cache = kmem_cache_create("test", kinds[i].size, 0, SLAB_HWCACHE_ALIGN, NULL,
+        struct kmem_cache *cache = kmem_cache_create("test", kinds[i].size, 0,
+                                                     SLAB_HWCACHE_ALIGN | SLAB_NO_MAGAZINES, NULL,
                                                      NULL);
         REQUIRE(cache);
         EXPECT_EQ(cache->stride_bytes, kinds[i].stride);
@@ -150,7 +151,7 @@ KTEST(slab, agrees_with_a_model)
     static const uint16_t sizes[] = { 8, 24, 120, 504, 1400 };
 
     for (size_t kind = 0; kind < array_count(sizes); kind++) {
-        struct kmem_cache *cache = kmem_cache_create("test", sizes[kind], 0, 0, NULL, NULL);
+        struct kmem_cache *cache = kmem_cache_create("test", sizes[kind], 0, SLAB_NO_MAGAZINES, NULL, NULL);
         size_t held = 0, limit = 0;
         bool intact = true;
         REQUIRE(cache);
@@ -210,7 +211,7 @@ static void destruct(void *object)
 static struct kmem_cache *create_things(void)
 {
     constructor_calls = destructor_calls = wrong_calls = 0;
-    return kmem_cache_create("things", sizeof(struct thing), 0, 0, construct, destruct);
+    return kmem_cache_create("things", sizeof(struct thing), 0, SLAB_NO_MAGAZINES, construct, destruct);
 }
 
 // What the constructor made, and what a user left, is there for whoever has the object next.
@@ -288,8 +289,8 @@ static void destruct_with_inner(void *object)
 KTEST(slab, constructor_and_destructor_may_allocate)
 {
     struct kmem_cache *outer;
-    inner_cache = kmem_cache_create("inner", 300, 0, 0, NULL, NULL);
-    outer = kmem_cache_create("outer", 64, 0, 0, construct_with_inner, destruct_with_inner);
+    inner_cache = kmem_cache_create("inner", 300, 0, SLAB_NO_MAGAZINES, NULL, NULL);
+    outer = kmem_cache_create("outer", 64, 0, SLAB_NO_MAGAZINES, construct_with_inner, destruct_with_inner);
     REQUIRE(inner_cache && outer);
     size_t count = outer->objects_per_slab * 3UL;
 
@@ -308,7 +309,7 @@ KTEST(slab, constructor_and_destructor_may_allocate)
 // Partial slabs are used before empty ones, and an empty one before a new one.
 KTEST(slab, partial_slabs_come_first)
 {
-    struct kmem_cache *cache = kmem_cache_create("test", 256, 0, 0, NULL, NULL);
+    struct kmem_cache *cache = kmem_cache_create("test", 256, 0, SLAB_NO_MAGAZINES, NULL, NULL);
     REQUIRE(cache);
     size_t per_slab = cache->objects_per_slab;
 
@@ -332,7 +333,7 @@ KTEST(slab, partial_slabs_come_first)
 // Bulk calls give all or nothing, whatever step fails; frees take NULL and any mix of slabs.
 KTEST(slab, bulk_is_all_or_nothing)
 {
-    struct kmem_cache *cache = kmem_cache_create("test", 200, 0, 0, NULL, NULL);
+    struct kmem_cache *cache = kmem_cache_create("test", 200, 0, SLAB_NO_MAGAZINES, NULL, NULL);
     REQUIRE(cache);
 
     for (size_t count = 0; count <= 1000; count = count * 3 + 1) {
@@ -384,7 +385,7 @@ KTEST(slab, failed_allocation_changes_nothing)
     EXPECT_NULL(kmem_cache_alloc(cache, GFP_KERNEL));
     EXPECT(fault_plan_stop());
     fault_plan_start(FAULT_ALL, 0, 1);
-    EXPECT_NULL(kmem_cache_create("another", 64, 0, 0, NULL, NULL));
+    EXPECT_NULL(kmem_cache_create("another", 64, 0, SLAB_NO_MAGAZINES, NULL, NULL));
     EXPECT(fault_plan_stop());
     EXPECT_EQ(kmem_cache_destroy(cache), 0);
 }
@@ -392,7 +393,7 @@ KTEST(slab, failed_allocation_changes_nothing)
 // Zeroed objects are zero though the memory was used before; a constructor's work is not undone by the flag.
 KTEST(slab, zeroed_objects)
 {
-    struct kmem_cache *cache = kmem_cache_create("test", 136, 0, 0, NULL, NULL);
+    struct kmem_cache *cache = kmem_cache_create("test", 136, 0, SLAB_NO_MAGAZINES, NULL, NULL);
     struct kmem_cache *things = create_things();
     REQUIRE(cache && things);
 
@@ -420,7 +421,7 @@ KTEST(slab, zeroed_objects)
 // Slabs of a DMA cache come from the lowest zone that has RAM.
 KTEST(slab, dma_slabs_come_from_the_lowest_zone)
 {
-    struct kmem_cache *cache = kmem_cache_create("test", 512, 0, SLAB_DMA, NULL, NULL);
+    struct kmem_cache *cache = kmem_cache_create("test", 512, 0, SLAB_DMA | SLAB_NO_MAGAZINES, NULL, NULL);
     REQUIRE(cache);
     void *object = kmem_cache_alloc(cache, GFP_KERNEL);
     REQUIRE(object);
@@ -453,8 +454,8 @@ static void free_chain(struct kmem_cache *cache, void **chain)
 // back.
 KTEST(slab, two_caches_exhaust_memory_in_turn)
 {
-    struct kmem_cache *a = kmem_cache_create("a", 2000, 0, 0, NULL, NULL);
-    struct kmem_cache *b = kmem_cache_create("b", 7000, 0, 0, NULL, NULL);
+    struct kmem_cache *a = kmem_cache_create("a", 2000, 0, SLAB_NO_MAGAZINES, NULL, NULL);
+    struct kmem_cache *b = kmem_cache_create("b", 7000, 0, SLAB_NO_MAGAZINES, NULL, NULL);
     void *chain_a = NULL, *chain_b = NULL;
     struct page_chain chain = { 0 };
     uint64_t count_a = 0, count_b = 0;
@@ -539,7 +540,7 @@ KTEST(slab, harts_share_a_cache)
 {
     static struct churn churn;
     churn = (struct churn){ .seed = ktest_random() };
-    churn.cache = kmem_cache_create("churn", 80, 0, 0, NULL, NULL);
+    churn.cache = kmem_cache_create("churn", 80, 0, SLAB_NO_MAGAZINES, NULL, NULL);
     REQUIRE(churn.cache);
 
     ktest_run_on_harts(churn_on_hart, &churn);
@@ -559,7 +560,7 @@ static void create_and_destroy_on_hart(unsigned index, void *argument)
 
     name[5] = (char)('0' + index);
     for (unsigned round = 0; round < ktest_rounds(300, 30); round++) {
-        struct kmem_cache *cache = kmem_cache_create(name, 24 + round * 8, 0, 0, NULL, NULL);
+        struct kmem_cache *cache = kmem_cache_create(name, 24 + round * 8, 0, SLAB_NO_MAGAZINES, NULL, NULL);
         size_t got = cache != NULL ? kmem_cache_alloc_bulk(cache, GFP_KERNEL, array_count(some), some) : 0;
         kmem_cache_reap(1);
         if (got == array_count(some))

@@ -3,11 +3,12 @@
 //
 //     bottom[0] = NULL | pointer | pointer | ... | top: pointer | free slots ... | limit
 //
-// The NULL at the bottom is what a pop finds in an empty stack, so that it needs no count; a push compares with the limit.
+// The NULL at the bottom is what a pop finds in an empty stack, so that it needs no count; a push compares with the
+// limit.
 //
-// A push or pop is a short run of instructions that ends in the store of the new top. Whoever is interrupted before that
-// store starts it all over when he goes on, perhaps on another hart: nothing that he did so far counts. So it is atomic
-// towards all that runs on its hart, interrupts included, and costs neither a mask nor an atomic instruction
+// A push or pop is a short run of instructions that ends in the store of the new top. Whoever is interrupted before
+// that store starts it all over when he goes on, perhaps on another hart: nothing that he did so far counts. So it is
+// atomic towards all that runs on its hart, interrupts included, and costs neither a mask nor an atomic instruction
 // (Bershad, Redell and Ellis: "Fast Mutual Exclusion for Uniprocessors", ASPLOS 1992; "restartable atomic sequences").
 //
 // Whoever changes a stack in another way (empties it, moves it, sets its limit) does so on its hart with interrupts
@@ -15,8 +16,9 @@
 //
 // The port defines, inline, for `offset` = hart_stack_offset(variable) + n * sizeof(struct hart_stack)
 //   hart_stack_offset(variable)                  of a PER_HART variable, the same on every hart
-//   void *hart_stack_pop(uint64_t offset)        NULL: empty
-//   bool hart_stack_push(uint64_t offset, void *pointer)            false: full
+//   void *hart_stack_pop(int64_t offset)        NULL: empty
+//   bool hart_stack_push(int64_t offset, void *pointer)            false: full
+//   struct hart_stack *hart_stack_of(int64_t offset)               this hart's, while it cannot be left
 // and for element `index`, a constant, of the PER_HART array `variable`
 //   hart_stack_pop_of(variable, index)
 // A function in which one of them is inlined is declared `restartable`.

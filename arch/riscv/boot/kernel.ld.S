@@ -113,6 +113,8 @@ SECTIONS {
         __tdata_start = .;
         *(.tdata.hart)
         *(.tdata.riscv)
+        __tdata_entry_end = .;
+        *(.tdata.stacks)
         *(.tdata .tdata.*)
     } :data
     .tbss : AT(ADDR(.tbss) - LOAD_OFFSET) {
@@ -138,7 +140,7 @@ SECTIONS {
     __kernel_end = .;
 
     // entry.S reaches these with one 12-bit offset from tp, which the linker does not check.
-    ASSERT(SIZEOF(.tdata) < 2048, "the per-hart data of the trap entry are out of its reach")
+    ASSERT(__tdata_entry_end - __tdata_start < 2048, "the per-hart data of the trap entry are out of its reach")
     ASSERT(__kernel_end - __kernel_start <= 4 * 1024 * 1024, "the early map covers 4 MB of image")
 
     /DISCARD/ : { *(.comment .note .note.* .riscv.attributes .eh_frame .eh_frame_hdr) }

@@ -1,4 +1,4 @@
-// Where a trapped run of instructions goes on: at its start when an interrupt broke it off, at its landing when it faulted.
+// Where a trapped run of instructions goes on: at its start after an interrupt, at its landing after a fault.
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include "restart.h"

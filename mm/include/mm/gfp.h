@@ -60,6 +60,12 @@ typedef uint32_t gfp_t;
 #define GFP_HIGHUSER         (GFP_KERNEL | __GFP_HIGHMEM)
 #define GFP_HIGHUSER_MOVABLE (GFP_HIGHUSER | __GFP_MOVABLE)
 
+// Flags that ask for unmovable memory from where GFP_KERNEL starts, and for nothing to be done to it.
+#define GFP_PLAIN (__GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM | __GFP_HIGH | __GFP_MEMALLOC | __GFP_NOWARN)
+
+// Checked builds look at every request.
+#define GFP_IS_PLAIN(gfp) (!CONFIG_CHECKED && __builtin_constant_p(gfp) && ((gfp) & ~GFP_PLAIN) == 0)
+
 static always_inline bool gfp_may_sleep(gfp_t gfp)
 {
     return (gfp & __GFP_DIRECT_RECLAIM) != 0;

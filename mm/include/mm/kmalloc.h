@@ -46,19 +46,48 @@ static inline size_t kmalloc_class_bytes(unsigned class)
     return class < array_count(small) ? small[class] : 2UL << class;
 }
 
-// kmalloc for a size that is known only at run time.
+// kmalloc for any size and flags; for a size that is known only at run time and plain flags, of at most so many bytes
+// without a search; and for the class of a constant size, plain flags.
+#define KMALLOC_SMALL_BYTES 8192
 must_check void *kmalloc_sized(size_t size, gfp_t gfp);
+must_check void *kmalloc_plain(size_t size, gfp_t gfp);
+must_check void *kmalloc_large_plain(size_t size, gfp_t gfp, unsigned order);
+#define KMALLOC_CLASS_FUNCTIONS(ONE) \
+    ONE(0) ONE(1) ONE(2) ONE(3) ONE(4) ONE(5) ONE(6) ONE(7) ONE(8) ONE(9) ONE(10) ONE(11) ONE(12) ONE(13) ONE(14)
+#define KMALLOC_CLASS_DECLARED(class) must_check void *kmalloc_class_##class(gfp_t gfp);
+KMALLOC_CLASS_FUNCTIONS(KMALLOC_CLASS_DECLARED)
+#undef KMALLOC_CLASS_DECLARED
+
+void kmalloc_offsets_init(void);
 
 static always_inline must_check void *kmalloc(size_t size, gfp_t gfp)
 {
-    if (__builtin_constant_p(size) && size - 1 < KMALLOC_MAX_CACHE_BYTES)
-        return kmem_cache_alloc(kmalloc_caches[(gfp & __GFP_DMA) != 0][kmalloc_class(size)], gfp);
-    return kmalloc_sized(size, gfp);
+    if (GFP_IS_PLAIN(gfp) && __builtin_constant_p(size) && size - 1 < KMALLOC_MAX_CACHE_BYTES) {
+        switch (kmalloc_class(size)) {
+#define KMALLOC_CLASS_CALLED(class) case class: return kmalloc_class_##class(gfp);
+        KMALLOC_CLASS_FUNCTIONS(KMALLOC_CLASS_CALLED)
+#undef KMALLOC_CLASS_CALLED
+        }
+    }
+    if (GFP_IS_PLAIN(gfp) && __builtin_constant_p(size) && size > 0 && size <= PAGE_SIZE << MAX_ORDER)
+        return kmalloc_large_plain(size, gfp, get_order(size));
+    return GFP_IS_PLAIN(gfp) ? kmalloc_plain(size, gfp) : kmalloc_sized(size, gfp);
 }
+
+// Small ones are zeroed where they are asked for.
+#define KMALLOC_ZEROED_INLINE_BYTES 512
 
 static always_inline must_check void *kzalloc(size_t size, gfp_t gfp)
 {
-    return kmalloc(size, gfp | __GFP_ZERO);
+    if (!GFP_IS_PLAIN(gfp) || !__builtin_constant_p(size) || size == 0 || size > KMALLOC_ZEROED_INLINE_BYTES)
+        return kmalloc(size, gfp | __GFP_ZERO);
+    uint64_t *words = kmalloc(size, gfp);
+    if (likely(words != NULL)) {
+#pragma GCC unroll 8
+        for (size_t i = 0; i < (size + 7) / 8; i++)
+            words[i] = 0;
+    }
+    return words;
 }
 
 must_check void *kmalloc_array(size_t count, size_t size, gfp_t gfp);
@@ -78,6 +107,9 @@ void kfree(const void *object);
 // Bytes that may be used behind the pointer, at least the size asked for; 0 for NULL, ZERO_SIZE_PTR and
 // strangers.
 size_t ksize(const void *object);
+
+// kfree of what is no object of a class in use: large blocks, NULL, strangers. Called by a jump.
+void kfree_any(const void *object);
 
 // The cache that serves a size (1 .. KMALLOC_MAX_CACHE_BYTES).
 struct kmem_cache *kmalloc_cache_for(size_t size, gfp_t gfp);

@@ -97,11 +97,11 @@ struct page {
         uint64_t state;
     };
     uint32_t next, prev;           // page frame numbers
+    void *owner;
     union {
-        void *owner;
+        uint64_t map;
         uint64_t bytes_requested;
     };
-    uint64_t map;
 };
 
 _Static_assert(sizeof(struct page) == 32, "struct page is a power of two, so that an index is a shift");
@@ -144,7 +144,8 @@ static always_inline paddr_t virt_to_phys(const void *pointer)
 static always_inline struct page *virt_to_page(const void *pointer)
 {
     // Where the memmap lies, this may well be 0 (<arch/layout.h>).
-    const uintptr_t base = ARCH_MEMMAP_BASE - (uintptr_t)((int64_t)ARCH_DIRECT_BASE >> PAGE_SHIFT) * sizeof(struct page);
+    const uintptr_t first = (uintptr_t)((int64_t)ARCH_DIRECT_BASE >> PAGE_SHIFT);
+    const uintptr_t base = ARCH_MEMMAP_BASE - first * sizeof(struct page);
 
     return (struct page *)((uintptr_t)((int64_t)(uintptr_t)pointer >> PAGE_SHIFT) * sizeof(struct page) + base);
 }

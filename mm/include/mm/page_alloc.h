@@ -37,12 +37,6 @@ must_check void *page_alloc_zeroed(gfp_t gfp);
 // Harts keep lists of blocks up to this order (<mm/page_lists.h>), but none of largest blocks.
 #define PAGE_LISTED_ORDER (MAX_ORDER > 6 ? 6 : MAX_ORDER - 1)
 
-// Flags that ask for unmovable memory from where GFP_KERNEL starts, and for nothing to be done to it.
-#define GFP_PLAIN (__GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM | __GFP_HIGH | __GFP_MEMALLOC | __GFP_NOWARN)
-
-// Checked builds look at every request.
-#define GFP_IS_PLAIN(gfp) (!CONFIG_CHECKED && __builtin_constant_p(gfp) && ((gfp) & ~GFP_PLAIN) == 0)
-
 static always_inline must_check struct page *alloc_pages(gfp_t gfp, unsigned order)
 {
     if (GFP_IS_PLAIN(gfp) && __builtin_constant_p(order))

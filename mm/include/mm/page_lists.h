@@ -61,6 +61,13 @@ void page_lists_init_hart(void);
 // After zones_init: how much the lists may hold on this machine. `enabled` false: nothing, for ever (pcp=off).
 void page_lists_init(bool enabled);
 
+// What holds pages on harts above these lists is drained with them, first: `drain` is called on each hart that drains.
+// Start-up, once.
+void page_lists_set_upper(void (*drain)(void));
+
+// Whether lists, and what is above them, may hold anything now.
+bool page_lists_may_hold(void);
+
 // Gives all blocks of this hart's lists back, and what harts left for each other in the depot (<mm/page_depot.h>). Any
 // context.
 void page_lists_drain(void);

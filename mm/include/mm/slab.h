@@ -23,9 +23,13 @@
 // Partial slabs are used before empty ones; one empty slab is kept per cache, the rest go back at once, that
 // one too when memory is short.
 //
-// Every free is checked in every build: the pointer must be the start of an object in use of a slab of this
-// cache. Anything else (double free, foreign, interior or stale pointer, wrong cache) is reported with cache,
-// address and what was found, counted in slab_misuse_count(), and ignored.
+// In front of the slabs every hart keeps magazines of objects (<mm/magazine.h>), so that a slab is seldom gone to. A
+// cache may do without (SLAB_NO_MAGAZINES), and all may (objects=none).
+//
+// Every free is checked in every build: the pointer must lie in a slab of this cache, and its object must not be free.
+// A second free, a foreign or stale pointer and a wrong cache are reported with cache, address and what was found,
+// counted in slab_misuse_count(), and ignored. The middle of an object is found out when it comes to its slab, and at
+// once with slab_check=cheap or without magazines.
 //
 // The older literature's "offset" argument is today's alignment.
 #pragma once
@@ -44,11 +48,16 @@ enum slab_flags {
     SLAB_PANIC = 1 << 2,            // failing to create the cache is fatal
     SLAB_RECLAIM_ACCOUNT = 1 << 3,  // slabs are of reclaimable kind
     SLAB_KMALLOC = 1 << 4,          // kfree takes its objects: for kmalloc's own caches
-    SLAB_FLAGS_ALL = (1 << 5) - 1,
+    SLAB_NO_MAGAZINES = 1 << 5,     // objects come from and go to the slabs at once
+    SLAB_FLAGS_ALL = (1 << 6) - 1,
 };
 
 // (L) the cache's lock, (C) constant, (A) atomic
 struct kmem_cache {
+    int32_t stack_offset;                  // (C) of its struct hart_stack (<mm/magazine.h>) in a hart's block
+    uint32_t stack_index;                  // (C) OBJECT_STACKS where there is none
+    void *(*alloc)(struct kmem_cache *cache, gfp_t gfp);           // (C) the front: plain requests
+    void (*free)(struct kmem_cache *cache, void *object);          // (C)
     struct spinlock lock;
     char name[SLAB_NAME_BYTES];            // (C)
     uint32_t object_bytes;                 // (C) as asked for
@@ -57,6 +66,7 @@ struct kmem_cache {
     uint32_t flags;                        // (C) SLAB_
     uint32_t slab_order;                   // (C)
     uint32_t objects_per_slab;             // (C) 0 when the cache was destroyed
+    uint32_t first_offset;                 // (C) of the first object in its slab
     uint32_t map_shift;                    // (C) a bit of a slab's map stands for 2^map_shift objects
     uint64_t stride_reciprocal;            // (C) turns the division by the stride into a multiplication
     void (*constructor)(void *object);     // (C) may be NULL
@@ -67,11 +77,21 @@ struct kmem_cache {
     uint64_t active_objects;               // (L)
     uint64_t alloc_count, free_count;      // (L)
     uint64_t failed_count;                 // (L)
+    struct depot {
+        struct spinlock lock;
+        struct magazine *full, *empty;     // (D) the depot's lock
+        uint32_t full_count, full_least;   // (D) now, and at the least since the last trim
+        uint32_t meetings;                 // (A) harts that found the lock held, since then
+        uint32_t size;                     // (A) of new magazines
+        uint64_t exchanges;                // (D)
+    } depot;
     struct list all;                       // cache_list_lock
 };
 
-// Makes the allocator usable; zones_init has run.
-void slab_init(void);
+// Makes the allocator usable; zones_init has run. `checks_frees` (slab_check=cheap): each free looks at once whether an
+// object starts there.
+void slab_init(bool checks_frees);
+bool slab_checks_frees(void);
 
 // A new cache, or NULL: no memory, or a bad argument, which is reported: name NULL, empty, too long or taken;
 // size 0 or above the largest block; align neither 0 nor a power of two up to SLAB_MAX_ALIGN; unknown flags.
@@ -88,9 +108,19 @@ int kmem_cache_destroy(struct kmem_cache *cache);
 // An object in constructed state (undefined contents without a constructor), or NULL. __GFP_ZERO is only for
 // caches without a constructor (reported and ignored otherwise); the zone is the cache's affair, whatever gfp
 // says. Context: as the gfp flags say.
-must_check void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp);
+must_check void *kmem_cache_alloc_any(struct kmem_cache *cache, gfp_t gfp);
 must_check void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp);
-void kmem_cache_free(struct kmem_cache *cache, void *object);    // NULL is ignored; any context
+
+static always_inline must_check void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
+{
+    return GFP_IS_PLAIN(gfp) ? cache->alloc(cache, gfp) : kmem_cache_alloc_any(cache, gfp);
+}
+
+// NULL is ignored; any context.
+static always_inline void kmem_cache_free(struct kmem_cache *cache, void *object)
+{
+    cache->free(cache, object);
+}
 
 // `count` objects or none: returns count or 0. Frees take any mix of objects of the cache.
 must_check size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, void **objects);
@@ -103,12 +133,25 @@ uint64_t kmem_cache_shrink(struct kmem_cache *cache);
 uint64_t kmem_cache_reap(uint64_t pages_wanted);
 uint64_t kmem_cache_empty_pages(void);
 
+// Gives back what magazines of all caches did not need since the last call. For whoever has nothing else to do; may not
+// sleep.
+void kmem_cache_trim_all(void);
+
 // The one place where slabs' pages come from and go to, and how many there are. slab_pages: any context.
 struct page *kmem_getpages(struct kmem_cache *cache, gfp_t gfp);
 void kmem_freepages(struct kmem_cache *cache, struct page *slab);
 uint64_t slab_pages(void);
 
-// The slab's head (its owner is the cache), or NULL when the pointer lies in no slab.
+// Objects that somebody has: neither in a slab nor in a magazine; exact while nobody allocates.
+uint64_t kmem_cache_live_objects(const struct kmem_cache *cache);
+
+// The cache of a slab's page.
+static always_inline struct kmem_cache *slab_cache(const struct page *slab)
+{
+    return (struct kmem_cache *)((uintptr_t)slab->owner & ~(uintptr_t)1);
+}
+
+// The slab's head, or NULL when the pointer lies in no slab.
 struct page *virt_to_slab(const void *object);
 
 // The object's index in its slab, or -1 when the pointer is not the start of an object.

@@ -9,6 +9,7 @@
 #include <port/irq.h>
 #include <pthread.h>
 #include <arch/per_hart.h>
+#include <mm/magazine.h>
 #include <mm/page_lists.h>
 
 _Thread_local bool fake_irqs_enabled = true;
@@ -37,6 +38,7 @@ static void hart_enter(unsigned index)
     block[index] = &block_start;
     fake_mailbox = &mailbox[index];
     page_lists_init_hart();
+    magazines_init_hart();
 }
 
 // An idle hart takes its interrupts: the others may wait for that. With the lock, which is dropped meanwhile.

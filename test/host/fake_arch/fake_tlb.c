@@ -140,6 +140,11 @@ UNCHECKED bool arch_probe_read(const volatile void *address, uint8_t *value)
     PROBE(*value = *(const volatile uint8_t *)address);
 }
 
+UNCHECKED bool fake_try_load(const uint64_t *address, uint64_t *value)
+{
+    PROBE(*value = *(const volatile uint64_t *)address);
+}
+
 UNCHECKED bool arch_probe_write(volatile void *address, uint8_t value)
 {
     PROBE(*(volatile uint8_t *)address = value);

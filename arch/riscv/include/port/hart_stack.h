@@ -1,9 +1,10 @@
 // Pushes and pops that start again when they are interrupted. The contract is <arch/hart_stack.h>.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// Each run stands in a table with its bounds: from label 1, where it can start again from its operands, to label 2 behind
-// the store that ends it. The trap entry puts the pc of a run that an interrupt broke off back to 1 (trap/restart.c). All
-// runs lie in one section, so that one comparison tells most interrupts that there is nothing to do.
+// Each run stands in a table with its bounds: from label 1, where it can start again from its operands, to label 2
+// behind the store that ends it. The trap entry puts the pc of a run that an interrupt broke off back to 1
+// (trap/restart.c). All runs lie in one section, so that one comparison tells most interrupts that there is nothing to
+// do.
 #pragma once
 
 #include <base/compiler.h>
@@ -14,13 +15,21 @@
     ".pushsection .restart_table, \"a\"\n\t.quad 1b, 2b\n\t.popsection"
 
 #define hart_stack_offset(variable) ({ \
-    uint64_t hart_stack_offset_; \
+    int64_t hart_stack_offset_; \
     __asm__(".option push\n\t.option norelax\n\t" \
             "lui %0, %%tprel_hi(" #variable ")\n\taddi %0, %0, %%tprel_lo(" #variable ")\n\t" \
             ".option pop" : "=r"(hart_stack_offset_)); \
     hart_stack_offset_; })
 
-static always_inline void *hart_stack_pop(uint64_t offset)
+static always_inline struct hart_stack *hart_stack_of(int64_t offset)
+{
+    struct hart_stack *stack;
+
+    __asm__ volatile("add %0, %1, tp" : "=r"(stack) : "r"(offset));
+    return stack;
+}
+
+static always_inline void *hart_stack_pop(int64_t offset)
 {
     uint64_t stack, top;
     void *popped;
@@ -64,7 +73,7 @@ hart_stack_empty_: \
 hart_stack_done_: \
     hart_stack_popped_; })
 
-static always_inline bool hart_stack_push(uint64_t offset, void *pointer)
+static always_inline bool hart_stack_push(int64_t offset, void *pointer)
 {
     uint64_t stack, top, limit;
 

@@ -1,4 +1,4 @@
-// A load that may fault: it stands in a table with where to go on then (trap/restart.c). The contract: <arch/uaccess.h>.
+// A load that may fault stands in a table with where to go on then (trap/restart.c). The contract is <arch/uaccess.h>.
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
@@ -8,9 +8,9 @@ static always_inline must_check bool arch_try_load(const uint64_t *address, uint
 {
     uint64_t loaded;
 
-    __asm__ volatile goto("1:\tld %[loaded], 0(%[address])\n\t"
+    __asm__ volatile goto("1:\tld %[loaded], %[word]\n\t"
                  ".pushsection .fault_table, \"a\"\n\t.quad 1b, %l[failed]\n\t.popsection"
-                 : [loaded] "=&r"(loaded) : [address] "r"(address) : "memory" : failed);
+                 : [loaded] "=&r"(loaded) : [word] "m"(*address) : "memory" : failed);
     *value = loaded;
     return true;
 failed:

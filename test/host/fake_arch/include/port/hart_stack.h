@@ -1,4 +1,4 @@
-// Pushes and pops of the fake port, whose interrupts come only when it asks for them. The contract: <arch/hart_stack.h>.
+// Pushes and pops of the fake port, whose interrupts come when it asks for them. The contract is <arch/hart_stack.h>.
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
@@ -6,10 +6,12 @@
 
 #define restartable
 
-#define hart_stack_offset(variable) ((uint64_t)((char *)&(variable) - arch_hart_block(hart_local_read(index))))
+#define hart_stack_offset(variable) ((int64_t)((char *)&(variable) - arch_hart_block(hart_local_read(index))))
 #define hart_stack_at(offset) ((struct hart_stack *)(void *)(arch_hart_block(hart_local_read(index)) + (offset)))
 
-static always_inline void *hart_stack_pop(uint64_t offset)
+static always_inline struct hart_stack *hart_stack_of(int64_t offset) { return hart_stack_at(offset); }
+
+static always_inline void *hart_stack_pop(int64_t offset)
 {
     struct hart_stack *stack = hart_stack_at(offset);
     void *popped = *stack->top;
@@ -21,7 +23,7 @@ static always_inline void *hart_stack_pop(uint64_t offset)
 
 #define hart_stack_pop_of(variable, index) hart_stack_pop(hart_stack_offset((variable)[index]))
 
-static always_inline bool hart_stack_push(uint64_t offset, void *pointer)
+static always_inline bool hart_stack_push(int64_t offset, void *pointer)
 {
     struct hart_stack *stack = hart_stack_at(offset);
 

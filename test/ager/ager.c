@@ -1,6 +1,6 @@
 // The ager: takes all free pages, and frees whole groups and parts of groups in a seeded order.
 // SPDX-License-Identifier: BSD-2-Clause
-#include <mm/ager.h>
+#include <ager/ager.h>
 
 #include <base/assert.h>
 #include <base/random.h>

@@ -1,6 +1,6 @@
 // The console command age: brings free memory to a chosen fragmentation, or back.
 // SPDX-License-Identifier: BSD-2-Clause
-#include <mm/ager.h>
+#include <ager/ager.h>
 
 #include <base/parse.h>
 #include <base/string.h>

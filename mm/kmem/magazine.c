@@ -1,0 +1,498 @@
+// Magazines and depots: objects on their way between harts and slabs. Theory: <mm/magazine.h>.
+// SPDX-License-Identifier: BSD-2-Clause
+#include <mm/magazine.h>
+
+#include "slab_internal.h"
+
+#include <arch/smp.h>
+#include <base/errno.h>
+#include <base/format.h>
+#include <mm/page_lists.h>
+#include <sync/preempt.h>
+
+// The sizes of magazines. The usual one has room for a bulk call of 64; with its header it fits six times in 4 KB.
+#define SIZES 4
+#define HEADER_BYTES sizeof(struct magazine)
+static const uint16_t rounds_of_size[SIZES] = { 15, 31, 77, 125 };
+
+// Larger objects get smaller magazines: what waits in one is at most this, or 4 objects.
+#define MAGAZINE_BYTES KB(32)
+
+// Meetings at a depot's lock in an interval between two trims that make the next size worth its memory.
+#define MEETINGS_TO_GROW 16
+
+// Objects from and to the slabs with interrupts masked.
+#define SLAB_BATCH 16
+
+struct magazine {
+    struct magazine *next;         // in a depot
+    uint32_t rounds;               // (C) that fit
+    uint32_t count;                // of one that is not loaded
+    void *bottom;                  // (C) NULL: where a loaded one is empty
+    void *round[];
+};
+
+PER_HART struct hart_stack object_stacks[OBJECT_STACKS] __attribute__((section(".tdata.stacks"))) = { { NULL, NULL } };
+
+// (H) with interrupts masked
+static PER_HART struct front {
+    struct magazine *loaded, *previous;
+} fronts[OBJECT_STACKS];
+
+static struct kmem_cache *owners[OBJECT_STACKS];       // (C) once opened; the list's lock
+static unsigned opened;                                // (A) places below are or were in use
+static struct kmem_cache *magazine_caches[SIZES];      // (C)
+static bool is_enabled;                                // (C)
+static uint32_t drains;                                // (A) under way: they hold pointers to caches
+static void *nothing;                                  // the bottom of a stack without a magazine
+
+void magazines_init_hart(void)
+{
+    for (unsigned i = 0; i < OBJECT_STACKS; i++)
+        arch_this_hart(object_stacks)[i] = (struct hart_stack){ &nothing, &nothing };
+}
+
+static bool may_load(void)
+{
+    return is_enabled && page_lists_may_hold();
+}
+
+// --- This hart's front of a cache; interrupts are masked
+
+static struct front *front_of(const struct kmem_cache *cache)
+{
+    return &arch_this_hart(fronts)[cache->stack_index];
+}
+
+static void load(const struct kmem_cache *cache, struct magazine *magazine)
+{
+    struct hart_stack *stack = &arch_this_hart(object_stacks)[cache->stack_index];
+
+    front_of(cache)->loaded = magazine;
+    if (magazine == NULL) {
+        *stack = (struct hart_stack){ &nothing, &nothing };
+        return;
+    }
+    stack->top = &magazine->bottom + magazine->count;
+    stack->limit = &magazine->bottom + magazine->rounds;
+}
+
+// The loaded magazine, its count true, no longer loaded; NULL when there is none.
+static struct magazine *unload(const struct kmem_cache *cache)
+{
+    struct hart_stack *stack = &arch_this_hart(object_stacks)[cache->stack_index];
+    struct magazine *magazine = front_of(cache)->loaded;
+
+    if (magazine != NULL)
+        magazine->count = (uint32_t)(stack->top - &magazine->bottom);
+    load(cache, NULL);
+    return magazine;
+}
+
+static void *pop_loaded(const struct kmem_cache *cache)
+{
+    struct hart_stack *stack = &arch_this_hart(object_stacks)[cache->stack_index];
+    void *object = *stack->top;
+
+    if (object != NULL)
+        stack->top--;
+    return object;
+}
+
+static bool push_loaded(const struct kmem_cache *cache, void *object)
+{
+    struct hart_stack *stack = &arch_this_hart(object_stacks)[cache->stack_index];
+
+    if (stack->top == stack->limit)
+        return false;
+    *++stack->top = object;
+    return true;
+}
+
+// --- The depot
+
+static void depot_lock(struct kmem_cache *cache)
+{
+    if (unlikely(spin_is_locked(&cache->depot.lock)))
+        __atomic_fetch_add(&cache->depot.meetings, 1, __ATOMIC_RELAXED);
+    spin_acquire(&cache->depot.lock);
+}
+
+// One of the list `from` for one on the list `to`; NULL, and nothing done, when there is none.
+static struct magazine *exchange(struct kmem_cache *cache, bool wants_full, struct magazine *given)
+{
+    struct depot *depot = &cache->depot;
+    struct magazine **from = wants_full ? &depot->full : &depot->empty;
+    struct magazine **to = wants_full ? &depot->empty : &depot->full;
+
+    if (__atomic_load_n(from, __ATOMIC_RELAXED) == NULL)
+        return NULL;
+    irqflags_t flags = arch_irq_save();
+    depot_lock(cache);
+    struct magazine *got = *from;
+    if (got != NULL) {
+        __atomic_store_n(from, got->next, __ATOMIC_RELAXED);
+        depot->exchanges++;
+        depot->full_count -= wants_full;
+        if (depot->full_count < depot->full_least)
+            depot->full_least = depot->full_count;
+        if (given != NULL) {
+            given->next = *to;
+            __atomic_store_n(to, given, __ATOMIC_RELAXED);
+            depot->full_count += !wants_full;
+        }
+    }
+    spin_release(&depot->lock);
+    arch_irq_restore(flags);
+    return got;
+}
+
+static void leave(struct kmem_cache *cache, struct magazine *magazine)
+{
+    struct depot *depot = &cache->depot;
+    bool is_full = magazine->count == magazine->rounds;
+    struct magazine **to = is_full ? &depot->full : &depot->empty;
+    irqflags_t flags = arch_irq_save();
+
+    depot_lock(cache);
+    magazine->next = *to;
+    __atomic_store_n(to, magazine, __ATOMIC_RELAXED);
+    depot->full_count += is_full;
+    depot->exchanges++;
+    spin_release(&depot->lock);
+    arch_irq_restore(flags);
+}
+
+static struct magazine *take_magazine(struct kmem_cache *cache, bool is_full, bool only_spare)
+{
+    struct depot *depot = &cache->depot;
+    struct magazine **from = is_full ? &depot->full : &depot->empty, *magazine = NULL;
+    irqflags_t flags = arch_irq_save();
+
+    depot_lock(cache);
+    if (*from != NULL && (!only_spare || depot->full_least > 0)) {
+        magazine = *from;
+        __atomic_store_n(from, magazine->next, __ATOMIC_RELAXED);
+        depot->full_count -= is_full;
+        depot->full_least -= only_spare;
+    }
+    spin_release(&depot->lock);
+    arch_irq_restore(flags);
+    return magazine;
+}
+
+// --- Magazines themselves
+
+static unsigned first_size(const struct kmem_cache *cache)
+{
+    unsigned size = 2;
+
+    while (size > 0 && rounds_of_size[size] * (uint64_t)cache->stride_bytes > MAGAZINE_BYTES)
+        size--;
+    return size;
+}
+
+static struct magazine *new_magazine(struct kmem_cache *cache)
+{
+    unsigned size = __atomic_load_n(&cache->depot.size, __ATOMIC_RELAXED);
+    struct magazine *magazine = kmem_cache_alloc_any(magazine_caches[size], GFP_NOWAIT | __GFP_NOWARN);
+
+    if (magazine != NULL) {
+        magazine->rounds = cache->stride_bytes * 4UL > MAGAZINE_BYTES ? 4 : rounds_of_size[size];
+        magazine->count = 0;
+        magazine->bottom = NULL;
+    }
+    return magazine;
+}
+
+static void drop_magazine(struct magazine *magazine)
+{
+    for (unsigned size = 0; size < SIZES; size++)
+        if (virt_to_slab(magazine) != NULL && slab_cache(virt_to_slab(magazine)) == magazine_caches[size]) {
+            kmem_cache_free(magazine_caches[size], magazine);
+            return;
+        }
+}
+
+// To the slabs, and the magazine back to where it came from.
+static uint64_t empty_magazine(struct kmem_cache *cache, struct magazine *magazine, bool may_leave)
+{
+    uint64_t objects = magazine->count;
+
+    while (magazine->count > 0) {
+        unsigned count = min_of(magazine->count, (unsigned)SLAB_BATCH);
+        magazine->count -= count;
+        slab_give(cache, count, magazine->round + magazine->count, may_leave);
+    }
+    drop_magazine(magazine);
+    return objects;
+}
+
+// --- The slow ways
+
+// Installs a magazine of which the caller knows no place but here: where none is loaded, or in place of a full one,
+// which goes to the depot. Interrupts are masked.
+static void install(struct kmem_cache *cache, struct magazine *magazine)
+{
+    struct front *front = front_of(cache);
+
+    if (front->loaded != NULL) {
+        if (front->previous != NULL)
+            leave(cache, front->previous);
+        front->previous = unload(cache);
+    }
+    load(cache, magazine);
+}
+
+// From the loaded magazine, the previous one or the depot. Interrupts are masked.
+static void *pop_anywhere(struct kmem_cache *cache)
+{
+    struct front *front = front_of(cache);
+    void *object = pop_loaded(cache);
+
+    if (object != NULL)
+        return object;
+    struct magazine *full = front->previous;
+    if (full == NULL || full->count == 0) {
+        full = exchange(cache, true, front->previous);
+        if (full == NULL)
+            return NULL;
+    }
+    front->previous = unload(cache);
+    load(cache, full);
+    return pop_loaded(cache);
+}
+
+static void *fill_and_pop(struct kmem_cache *cache)
+{
+    struct magazine *magazine = unload(cache);
+
+    if (magazine == NULL)
+        return NULL;
+    if (magazine->count == 0)
+        magazine->count = slab_take_some(cache, min_of(magazine->rounds, (unsigned)SLAB_BATCH), magazine->round);
+    load(cache, magazine);
+    return pop_loaded(cache);
+}
+
+void *magazines_refill(struct kmem_cache *cache)
+{
+    struct magazine *magazine = NULL;
+    void *object = NULL;
+
+    for (unsigned attempt = 0; attempt < 2 && may_load(); attempt++) {
+        irqflags_t flags = arch_irq_save();
+        if (may_load()) {
+            if (magazine != NULL && front_of(cache)->loaded == NULL) {
+                install(cache, magazine);
+                magazine = NULL;
+            }
+            object = pop_anywhere(cache);
+            if (object == NULL)
+                object = fill_and_pop(cache);
+        }
+        bool has_magazine = front_of(cache)->loaded != NULL;
+        arch_irq_restore(flags);
+        if (object != NULL || has_magazine || (magazine = new_magazine(cache)) == NULL)
+            break;
+    }
+    if (magazine != NULL)
+        drop_magazine(magazine);
+    return object;
+}
+
+// Into the loaded magazine, or the previous one when that is empty, or an empty one of the depot's. Interrupts are
+// masked.
+static bool push_anywhere(struct kmem_cache *cache, void *object)
+{
+    struct front *front = front_of(cache);
+
+    if (push_loaded(cache, object))
+        return true;
+    struct magazine *empty = front->previous;
+    if (empty == NULL || empty->count > 0) {
+        empty = exchange(cache, false, front->previous);
+        if (empty == NULL)
+            return false;
+    }
+    front->previous = unload(cache);
+    load(cache, empty);
+    return push_loaded(cache, object);
+}
+
+bool magazines_relieve(struct kmem_cache *cache, void *object)
+{
+    struct magazine *magazine = NULL;
+    bool is_done = false;
+
+    for (unsigned attempt = 0; attempt < 2 && may_load() && !is_done; attempt++) {
+        irqflags_t flags = arch_irq_save();
+        if (may_load()) {
+            is_done = push_anywhere(cache, object);
+            if (!is_done && magazine != NULL) {
+                install(cache, magazine);
+                magazine = NULL;
+                is_done = push_loaded(cache, object);
+            }
+        }
+        arch_irq_restore(flags);
+        if (!is_done && (magazine = new_magazine(cache)) == NULL)
+            break;
+    }
+    if (magazine != NULL)
+        drop_magazine(magazine);
+    return is_done;
+}
+
+// --- Giving back
+
+void magazines_drain_depot(struct kmem_cache *cache, bool may_leave)
+{
+    struct magazine *magazine;
+
+    if (__atomic_load_n(&cache->depot.full, __ATOMIC_RELAXED) == NULL &&
+        __atomic_load_n(&cache->depot.empty, __ATOMIC_RELAXED) == NULL)
+        return;
+    while ((magazine = take_magazine(cache, true, false)) != NULL ||
+           (magazine = take_magazine(cache, false, false)) != NULL)
+        empty_magazine(cache, magazine, may_leave);
+}
+
+void magazines_drain_hart(void)
+{
+    unsigned count = __atomic_load_n(&opened, __ATOMIC_ACQUIRE);
+
+    __atomic_fetch_add(&drains, 1, __ATOMIC_SEQ_CST);
+    preempt_disable();
+    for (unsigned i = 0; i < count; i++) {
+        struct kmem_cache *cache = __atomic_load_n(&owners[i], __ATOMIC_SEQ_CST);
+        struct magazine *magazine;
+        if (cache == NULL)
+            continue;
+        bool may_leave = cache->destructor == NULL || !in_interrupt();
+        do {
+            irqflags_t flags = arch_irq_save();
+            struct front *front = &arch_this_hart(fronts)[i];
+            magazine = front->previous;
+            front->previous = NULL;
+            if (magazine == NULL && front->loaded != NULL)
+                magazine = unload(cache);
+            arch_irq_restore(flags);
+            if (magazine != NULL)
+                empty_magazine(cache, magazine, may_leave);
+        } while (magazine != NULL);
+        magazines_drain_depot(cache, may_leave);
+    }
+    preempt_enable();
+    __atomic_fetch_sub(&drains, 1, __ATOMIC_RELEASE);
+}
+
+uint64_t magazines_trim(struct kmem_cache *cache)
+{
+    struct depot *depot = &cache->depot;
+    struct magazine *magazine;
+    uint64_t objects = 0;
+
+    while ((magazine = take_magazine(cache, true, true)) != NULL)
+        objects += empty_magazine(cache, magazine, false);
+    irqflags_t flags = spin_lock_irqsave(&depot->lock);
+    depot->full_least = depot->full_count;
+    if (depot->meetings >= MEETINGS_TO_GROW && depot->size + 1 < SIZES)
+        __atomic_store_n(&depot->size, depot->size + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&depot->meetings, 0, __ATOMIC_RELAXED);
+    spin_unlock_irqrestore(&depot->lock, flags);
+    return objects;
+}
+
+// --- Places
+
+int magazines_open(struct kmem_cache *cache, unsigned place)
+{
+    cache->stack_index = OBJECT_STACKS;
+    if (cache->flags & SLAB_NO_MAGAZINES)
+        return 0;
+    while (place < OBJECT_STACKS && owners[place] != NULL)
+        place++;
+    if (place == OBJECT_STACKS)
+        return -ENOMEM;
+    owners[place] = cache;
+    if (place >= opened)
+        __atomic_store_n(&opened, place + 1, __ATOMIC_RELEASE);
+    cache->stack_index = place;
+    cache->stack_offset = (int32_t)(hart_stack_offset(object_stacks) + (int64_t)(place * sizeof(struct hart_stack)));
+    cache->depot.size = first_size(cache);
+    return 0;
+}
+
+void magazines_close(struct kmem_cache *cache)
+{
+    if (cache->stack_index < OBJECT_STACKS)
+        __atomic_store_n(&owners[cache->stack_index], NULL, __ATOMIC_SEQ_CST);
+}
+
+bool magazines_are_drained(void)
+{
+    return __atomic_load_n(&drains, __ATOMIC_SEQ_CST) == 0;
+}
+
+bool magazines_are_held(const struct kmem_cache *cache)
+{
+    bool any = cache->depot.full != NULL || cache->depot.empty != NULL;
+
+    for (unsigned hart = 0; cache->stack_index < OBJECT_STACKS && hart < arch_hart_count(); hart++) {
+        const struct front *front = &(*per_hart_of(fronts, hart))[cache->stack_index];
+        any |= front->loaded != NULL || front->previous != NULL;
+    }
+    return any;
+}
+
+uint64_t magazines_objects(const struct kmem_cache *cache)
+{
+    uint64_t objects = 0;
+
+    if (cache->stack_index >= OBJECT_STACKS)
+        return 0;
+    for (unsigned hart = 0; hart < arch_hart_count(); hart++) {
+        const struct front *front = &(*per_hart_of(fronts, hart))[cache->stack_index];
+        const struct hart_stack *stack = &(*per_hart_of(object_stacks, hart))[cache->stack_index];
+        if (front->loaded != NULL)
+            objects += (uint64_t)(stack->top - &front->loaded->bottom);
+        if (front->previous != NULL)
+            objects += front->previous->count;
+    }
+    for (const struct magazine *full = cache->depot.full; full != NULL; full = full->next)
+        objects += full->count;
+    return objects;
+}
+
+struct kmem_cache *magazines_cache_at(int64_t offset)
+{
+    return owners[(uint64_t)(offset - hart_stack_offset(object_stacks)) / sizeof(struct hart_stack)];
+}
+
+size_t magazines_loaded(const struct kmem_cache *cache)
+{
+    const struct magazine *magazine = front_of(cache)->loaded;
+
+    return magazine != NULL ? (size_t)(hart_stack_of(cache->stack_offset)->top - &magazine->bottom) : 0;
+}
+
+uint64_t magazines_depot_pages(const struct kmem_cache *cache)
+{
+    return (uint64_t)__atomic_load_n(&cache->depot.full_count, __ATOMIC_RELAXED) *
+           rounds_of_size[__atomic_load_n(&cache->depot.size, __ATOMIC_RELAXED)] * cache->stride_bytes >> PAGE_SHIFT;
+}
+
+void magazines_init(bool enabled)
+{
+    char name[SLAB_NAME_BYTES];
+
+    magazines_init_hart();
+    for (unsigned size = 0; size < SIZES; size++) {
+        format_text(name, sizeof(name), "magazine-%u", (unsigned)rounds_of_size[size]);
+        magazine_caches[size] = kmem_cache_create(name, HEADER_BYTES + rounds_of_size[size] * sizeof(void *), 0,
+                                                  SLAB_NO_MAGAZINES | SLAB_PANIC, NULL, NULL);
+    }
+    page_lists_set_upper(magazines_drain_hart);
+    is_enabled = enabled;
+}

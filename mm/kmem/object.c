@@ -1,0 +1,282 @@
+// The short ways to an object and back: what stands between a caller and his hart's magazine.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Each is a pop or a push, the mark, and on the way back the one look that tells whether the pointer lies in a slab of
+// the cache. What goes wrong is sorted out behind (kmem_cache.c).
+
+#include "slab_internal.h"
+
+#include <arch/hart_stack.h>
+#include <arch/uaccess.h>
+#include <mm/kmalloc.h>
+#include <mm/magazine.h>
+
+// What the page of a pointer, of any pointer, says of its owner; false where there is no such page.
+static always_inline bool page_owner(const struct page *page, uint64_t *owner)
+{
+    return arch_try_load((const uint64_t *)(const void *)&page->owner, owner);
+}
+
+static noinline void *alloc_at(int64_t place, gfp_t gfp)
+{
+    return kmem_cache_alloc_any(magazines_cache_at(place), gfp);
+}
+
+restartable void *magazine_alloc(struct kmem_cache *cache, gfp_t gfp)
+{
+    // From here on the place is all that is known of the cache, which keeps a register free.
+    int64_t place = cache->stack_offset;
+    uint64_t *object = hart_stack_pop(place);
+
+    if (unlikely(object == NULL))
+        return alloc_at(place, gfp);
+    *object = 0;
+    return object;
+}
+
+restartable void *magazine_alloc_constructed(struct kmem_cache *cache, gfp_t gfp)
+{
+    // From here on the place is all that is known of the cache, which keeps a register free.
+    int64_t place = cache->stack_offset;
+    uint64_t *object = hart_stack_pop(place);
+
+    if (unlikely(object == NULL))
+        return alloc_at(place, gfp);
+    object[-1] = 0;
+    return object;
+}
+
+static noinline void free_slowly(struct kmem_cache *cache, void *object)
+{
+    slab_free("kmem_cache_free", cache, object, __builtin_return_address(0));
+}
+
+restartable void magazine_free(struct kmem_cache *cache, void *object)
+{
+    uint64_t owner, *mark = object;
+    const struct page *page = virt_to_page(object);
+
+    if (unlikely(!page_owner(page, &owner) || owner != (uintptr_t)cache || *mark == (uintptr_t)page)) {
+        free_slowly(cache, object);
+        return;
+    }
+    *mark = (uintptr_t)page;
+    if (unlikely(!hart_stack_push(cache->stack_offset, object)))
+        slab_free_marked(object, (uintptr_t)cache);
+}
+
+restartable void magazine_free_constructed(struct kmem_cache *cache, void *object)
+{
+    uint64_t owner, *mark = (uint64_t *)object - 1;
+    const struct page *page = virt_to_page(object);
+
+    if (unlikely(!page_owner(page, &owner) || owner != (uintptr_t)cache || *mark == (uintptr_t)page)) {
+        free_slowly(cache, object);
+        return;
+    }
+    *mark = (uintptr_t)page;
+    if (unlikely(!hart_stack_push(cache->stack_offset, object)))
+        slab_free_marked(object, (uintptr_t)cache);
+}
+
+restartable void magazine_free_checked(struct kmem_cache *cache, void *object)
+{
+    struct page *slab = virt_to_slab(object);
+    uint64_t *mark = object_mark(cache, object), tag = object_tag(object);
+
+    if (unlikely(slab == NULL || slab_cache(slab) != cache || slab_object_index(cache, slab, object) < 0 ||
+                 *mark == tag)) {
+        free_slowly(cache, object);
+        return;
+    }
+    *mark = tag;
+    if (unlikely(!hart_stack_push(cache->stack_offset, object)))
+        slab_free_marked(object, (uintptr_t)cache);
+}
+
+restartable void kfree(const void *object)
+{
+    uint64_t owner, *mark = (uint64_t *)(uintptr_t)object;
+    const struct page *page = virt_to_page(object);
+
+    // Odd: the page is of a slab of kmalloc's. NULL has no page to look at, as all that lies in no RAM.
+    if (unlikely(!page_owner(page, &owner) || (owner & 1) == 0 || *mark == (uintptr_t)page)) {
+        kfree_any(object);
+        return;
+    }
+    *mark = (uintptr_t)page;
+    if (unlikely(!hart_stack_push(((struct kmem_cache *)(owner - 1))->stack_offset, mark)))
+        slab_free_marked(mark, owner);
+}
+
+// One function for each class, so that its stack's place is a constant.
+#define KMALLOC_CLASS(class) \
+    restartable void *kmalloc_class_##class(gfp_t gfp) \
+    { \
+        uint64_t *object = hart_stack_pop_of(object_stacks, class); \
+        if (unlikely(object == NULL)) \
+            return kmem_cache_alloc_any(kmalloc_caches[0][class], gfp); \
+        *object = 0; \
+        return object; \
+    }
+KMALLOC_CLASS(0)
+KMALLOC_CLASS(1)
+KMALLOC_CLASS(2)
+KMALLOC_CLASS(3)
+KMALLOC_CLASS(4)
+KMALLOC_CLASS(5)
+KMALLOC_CLASS(6)
+KMALLOC_CLASS(7)
+KMALLOC_CLASS(8)
+KMALLOC_CLASS(9)
+KMALLOC_CLASS(10)
+KMALLOC_CLASS(11)
+KMALLOC_CLASS(12)
+#if KMALLOC_MAX_CACHE_SHIFT > 13
+KMALLOC_CLASS(13)
+KMALLOC_CLASS(14)
+#endif
+
+// By a table of where the classes' stacks are: one entry for each 8 bytes.
+static int32_t small_offset[KMALLOC_SMALL_BYTES / 8];
+
+void kmalloc_offsets_init(void)
+{
+    for (unsigned i = 0; i < array_count(small_offset); i++)
+        small_offset[i] = kmalloc_caches[0][kmalloc_class(i * 8 + 8)]->stack_offset;
+}
+
+restartable void *kmalloc_plain(size_t size, gfp_t gfp)
+{
+    if (unlikely(size - 1 >= KMALLOC_SMALL_BYTES))
+        return kmalloc_sized(size, gfp);
+    uint64_t *object = hart_stack_pop(small_offset[(size - 1) / 8]);
+    if (unlikely(object == NULL))
+        return kmalloc_sized(size, gfp);
+    *object = 0;
+    return object;
+}
+
+// --- Many at once, of the loaded magazine alone; what is not as plain goes on in kmem_cache.c
+
+static size_t pop_many(struct kmem_cache *cache, void **top, size_t count, void **objects)
+{
+    const long mark = cache->constructor != NULL ? -1 : 0;
+
+    for (size_t i = 0; i < count; i++) {
+        uint64_t *object = *top--;
+        object[mark] = 0;
+        objects[i] = object;
+    }
+    return count;
+}
+
+// Marks an object and says whether it was one in use of the cache.
+static always_inline bool mark_free(const struct kmem_cache *cache, uint64_t *object, long mark)
+{
+    const struct page *page = virt_to_page(object);
+    uint64_t owner;
+
+    if (unlikely(!page_owner(page, &owner) || owner != (uintptr_t)cache || object[mark] == (uintptr_t)page))
+        return false;
+    object[mark] = (uintptr_t)page;
+    return true;
+}
+
+static size_t push_many(const struct kmem_cache *cache, void **top, size_t count, void **objects)
+{
+    const long mark = cache->constructor != NULL ? -1 : 0;
+    size_t done = 0;
+
+    for (; done < count && mark_free(cache, objects[done], mark); done++)
+        *++top = objects[done];
+    return done;
+}
+
+size_t magazines_pop_some(struct kmem_cache *cache, size_t count, void **objects)
+{
+    irqflags_t flags = arch_irq_save();
+    struct hart_stack *stack = hart_stack_of(cache->stack_offset);
+    size_t most = min_of(count, (size_t)BULK_AT_ONCE);
+    size_t done = pop_many(cache, stack->top, min_of(magazines_loaded(cache), most), objects);
+
+    stack->top -= done;
+    arch_irq_restore(flags);
+    return done;
+}
+
+size_t magazines_push_some(struct kmem_cache *cache, size_t count, void **objects)
+{
+    irqflags_t flags = arch_irq_save();
+    struct hart_stack *stack = hart_stack_of(cache->stack_offset);
+    size_t room = (size_t)(stack->limit - stack->top), most = min_of(count, (size_t)BULK_AT_ONCE);
+    size_t done = push_many(cache, stack->top, min_of(room, most), objects);
+
+    stack->top += done;
+    arch_irq_restore(flags);
+    return done;
+}
+
+static bool is_plain(const struct kmem_cache *cache, size_t count)
+{
+    return !CONFIG_CHECKED && cache->free == magazine_free && count <= BULK_AT_ONCE;
+}
+
+size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, void **objects)
+{
+    if (likely(is_plain(cache, count) && !(gfp & __GFP_ZERO))) {
+        irqflags_t flags = arch_irq_save();
+        struct hart_stack *stack = hart_stack_of(cache->stack_offset);
+        void **top = stack->top;
+        if (likely(count <= magazines_loaded(cache))) {
+            stack->top = top - count;
+#pragma GCC unroll 4
+            for (size_t i = 0; i < count; i++) {
+                uint64_t *object = *top--;
+                *object = 0;
+                *objects++ = object;
+            }
+            arch_irq_restore(flags);
+            return count;
+        }
+        arch_irq_restore(flags);
+    }
+    return kmem_cache_alloc_rest(cache, gfp, 0, count, objects);
+}
+
+// Apart, so that nothing is counted on the way through eight objects.
+static noinline cold size_t stopped_at(size_t done, size_t n) { return done + n; }
+
+#define PUSH_OR_STOP(n) \
+    object = group[n]; \
+    if (unlikely(!mark_free(cache, object, 0))) { \
+        done = stopped_at(done, n); \
+        break; \
+    } \
+    to[(n) + 1] = object
+
+void kmem_cache_free_bulk(struct kmem_cache *cache, size_t count, void **objects)
+{
+    size_t done = 0;
+
+    if (likely(is_plain(cache, count))) {
+        irqflags_t flags = arch_irq_save();
+        struct hart_stack *stack = hart_stack_of(cache->stack_offset);
+        void **top = stack->top;
+        size_t eights = min_of(count, (size_t)(stack->limit - top)) & ~7UL;
+        for (void **group = objects, **to = top, *object; done < eights; done += 8, group += 8, to += 8) {
+            PUSH_OR_STOP(0);
+            PUSH_OR_STOP(1);
+            PUSH_OR_STOP(2);
+            PUSH_OR_STOP(3);
+            PUSH_OR_STOP(4);
+            PUSH_OR_STOP(5);
+            PUSH_OR_STOP(6);
+            PUSH_OR_STOP(7);
+        }
+        stack->top = top + done;
+        arch_irq_restore(flags);
+    }
+    if (unlikely(done < count))
+        kmem_cache_free_rest(cache, done, count, objects);
+}

@@ -1,0 +1,275 @@
+// mm/kmem/magazine.c and object.c: what waits on harts is never lost, never handed out twice and never freed twice.
+// SPDX-License-Identifier: BSD-2-Clause
+#include <mm/magazine.h>
+
+#include "page_chain.h"
+
+#include <arch/smp.h>
+#include <base/string.h>
+#include <check/check.h>
+#include <mm/kmalloc.h>
+#include <mm/page_lists.h>
+#include <mm/slab.h>
+
+#define MANY 1000
+
+static void *objects[MANY];
+
+static bool take_many(struct kmem_cache *cache, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if ((objects[i] = kmem_cache_alloc(cache, GFP_KERNEL)) == NULL)
+            return false;
+    return true;
+}
+
+static void give_many(struct kmem_cache *cache, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        kmem_cache_free(cache, objects[i]);
+}
+
+// Objects that were freed wait in magazines and the depot, are counted as nobody's, come back from there without the
+// slabs, and all are in the slabs after a drain.
+KTEST(magazine, keeps_what_was_freed)
+{
+    struct kmem_cache *cache = kmem_cache_create("magazines", 200, 0, 0, NULL, NULL);
+
+    REQUIRE(cache && take_many(cache, MANY));
+    EXPECT_EQ(kmem_cache_live_objects(cache), MANY);
+    give_many(cache, MANY);
+    EXPECT_EQ(kmem_cache_live_objects(cache), 0);
+    EXPECT_GE(magazines_objects(cache), MANY / 2);
+    EXPECT_GE(cache->depot.full_count, 1);
+    uint64_t from_slabs = cache->alloc_count, waiting = magazines_objects(cache);
+    REQUIRE(take_many(cache, (unsigned)min_of(waiting, (uint64_t)MANY)));
+    EXPECT_EQ(cache->alloc_count, from_slabs);
+    give_many(cache, (unsigned)min_of(waiting, (uint64_t)MANY));
+    page_lists_drain_all();
+    EXPECT_EQ(magazines_objects(cache), 0);
+    EXPECT_EQ(cache->active_objects, 0);
+    EXPECT_EQ(check_slabs(), 0);
+    EXPECT_EQ(kmem_cache_destroy(cache), 0);
+}
+
+// Every object that is handed out is another one, however they went and came, one by one and in bulk.
+KTEST(magazine, hands_out_each_object_once)
+{
+    struct kmem_cache *cache = kmem_cache_create("magazines", 48, 0, 0, NULL, NULL);
+    struct random random = random_seeded(ktest_random());
+    unsigned held = 0;
+    uint64_t shared = 0;
+
+    REQUIRE(cache);
+    for (unsigned round = 0; round < ktest_rounds(2000, 400); round++) {
+        unsigned count = (unsigned)random_below(&random, 90) + 1;
+        bool is_bulk = random_below(&random, 2) == 0;
+        if (held + count <= MANY && random_below(&random, 2) == 0) {
+            if (is_bulk)
+                REQUIRE(kmem_cache_alloc_bulk(cache, GFP_KERNEL, count, objects + held) == count);
+            for (unsigned i = held; i < held + count; i++) {
+                if (!is_bulk)
+                    REQUIRE((objects[i] = kmem_cache_alloc(cache, GFP_KERNEL)) != NULL);
+                // Whoever else had it would find this.
+                ((uint64_t *)objects[i])[1] = i;
+            }
+            held += count;
+        } else {
+            count = min_of(count, held);
+            for (unsigned i = held - count; i < held; i++)
+                shared += ((uint64_t *)objects[i])[1] != i;
+            if (is_bulk)
+                kmem_cache_free_bulk(cache, count, objects + held - count);
+            for (unsigned i = held - count; i < held && !is_bulk; i++)
+                kmem_cache_free(cache, objects[i]);
+            held -= count;
+        }
+        if (round % 64 == 0)
+            EXPECT_EQ(kmem_cache_live_objects(cache), held);
+    }
+    EXPECT_EQ(shared, 0);
+    kmem_cache_free_bulk(cache, held, objects);
+    EXPECT_EQ(kmem_cache_destroy(cache), 0);
+}
+
+// A second free with no allocation between is found at once, wherever the object waits meanwhile: loaded, in the depot,
+// in its slab; and after it the object is handed out once.
+KTEST(magazine, second_free_is_found_wherever_the_object_waits)
+{
+    struct kmem_cache *cache = kmem_cache_create("magazines", 104, 0, 0, NULL, NULL);
+
+    REQUIRE(cache && take_many(cache, MANY));
+    give_many(cache, MANY);
+    for (unsigned i = 0; i < MANY; i += 37)
+        EXPECT_MISUSE(1, kmem_cache_free(cache, objects[i]));
+    EXPECT_MISUSE(20, kmem_cache_free_bulk(cache, 20, objects + 10));
+    page_lists_drain_all();
+    void *kept = kmem_cache_alloc(cache, GFP_KERNEL);
+    for (unsigned i = 0; i < MANY; i += 37)
+        if (virt_to_slab(objects[i]) != NULL && objects[i] != kept)
+            EXPECT_MISUSE(1, kmem_cache_free(cache, objects[i]));
+    EXPECT_EQ(kmem_cache_live_objects(cache), 1);
+    kmem_cache_free(cache, kept);
+    EXPECT_EQ(kmem_cache_destroy(cache), 0);
+
+    void *object = kmalloc(64, GFP_KERNEL);
+    REQUIRE(object);
+    kfree(object);
+    EXPECT_MISUSE(2, (kfree(object), kfree(object)));
+}
+
+struct thing {
+    uint64_t words[8];
+};
+
+static uint64_t constructed, destructed;
+
+static void construct(void *object)
+{
+    struct thing *thing = object;
+
+    constructed++;
+    for (unsigned i = 0; i < array_count(thing->words); i++)
+        thing->words[i] = ~(uint64_t)i;
+}
+
+static bool is_constructed(const struct thing *thing)
+{
+    for (unsigned i = 0; i < array_count(thing->words); i++)
+        if (thing->words[i] != ~(uint64_t)i)
+            return false;
+    return true;
+}
+
+static void destruct(void *object)
+{
+    destructed += is_constructed(object);
+}
+
+// A constructed object is whole, all of it, each time it is handed out, though nobody constructs it again; second frees
+// are found all the same; and every one is destructed when its slab goes.
+KTEST(magazine, constructed_state_survives_free)
+{
+    static const size_t aligns[] = { 0, 16, 64 };
+
+    for (unsigned kind = 0; kind < array_count(aligns); kind++) {
+        constructed = destructed = 0;
+        struct kmem_cache *cache = kmem_cache_create("things", sizeof(struct thing), aligns[kind], 0, construct,
+                                                     destruct);
+        uint64_t broken = 0;
+        REQUIRE(cache);
+        for (unsigned round = 0; round < 4; round++) {
+            REQUIRE(take_many(cache, 300));
+            for (unsigned i = 0; i < 300; i++)
+                broken += !is_constructed(objects[i]) || !is_aligned((uintptr_t)objects[i], max_of(aligns[kind], 8UL));
+            give_many(cache, 300);
+            EXPECT_MISUSE(1, kmem_cache_free(cache, objects[round * 70]));
+        }
+        EXPECT_EQ(broken, 0);
+        EXPECT_LE(constructed, 300 + 2 * cache->objects_per_slab + 200);
+        EXPECT_EQ(kmem_cache_destroy(cache), 0);
+        EXPECT_EQ(destructed, constructed);
+    }
+}
+
+// What is no object in use of the cache is reported: another cache's, a page's, a stack's, no memory's.
+KTEST(magazine, strangers_are_reported)
+{
+    struct kmem_cache *cache = kmem_cache_create("magazines", 64, 0, 0, NULL, NULL);
+    struct kmem_cache *other = kmem_cache_create("others", 64, 0, 0, NULL, NULL);
+    uint64_t on_stack[8] = { 0 };
+    void *object, *others, *page = __get_free_page(GFP_KERNEL);
+
+    REQUIRE(cache && other && page);
+    object = kmem_cache_alloc(cache, GFP_KERNEL);
+    others = kmem_cache_alloc(other, GFP_KERNEL);
+    void *const strangers[] = {
+        others, page, on_stack, (void *)8, (void *)-8UL, phys_to_virt(paddr(ARCH_PHYS_LIMIT - 64)),
+    };
+    for (unsigned i = 0; i < array_count(strangers); i++) {
+        EXPECT_MISUSE(1, kmem_cache_free(cache, strangers[i]));
+        void *bulk[] = { strangers[i] };
+        EXPECT_MISUSE(1, kmem_cache_free_bulk(cache, 1, bulk));
+    }
+    kmem_cache_free(cache, NULL);
+    EXPECT_EQ(kmem_cache_live_objects(cache), 1);
+    kmem_cache_free(cache, object);
+    kmem_cache_free(other, others);
+    free_page(page);
+    EXPECT_EQ(kmem_cache_destroy(cache), 0);
+    EXPECT_EQ(kmem_cache_destroy(other), 0);
+}
+
+// While lists are blocked, objects go straight to the slabs.
+KTEST(magazine, blocked_lists_leave_no_magazine)
+{
+    struct kmem_cache *cache = kmem_cache_create("magazines", 200, 0, 0, NULL, NULL);
+
+    REQUIRE(cache && take_many(cache, 100));
+    give_many(cache, 100);
+    page_lists_block();
+    EXPECT_EQ(magazines_objects(cache), 0);
+    REQUIRE(take_many(cache, 100));
+    give_many(cache, 100);
+    EXPECT_EQ(magazines_objects(cache), 0);
+    EXPECT_EQ(cache->active_objects, 0);
+    page_lists_unblock();
+    EXPECT_EQ(kmem_cache_destroy(cache), 0);
+}
+
+// What the depot did not need between two trims goes back; what it needed stays.
+KTEST(magazine, trim_gives_back_what_was_not_needed)
+{
+    struct kmem_cache *cache = kmem_cache_create("magazines", 64, 0, 0, NULL, NULL);
+
+    REQUIRE(cache && take_many(cache, MANY));
+    give_many(cache, MANY);
+    uint32_t full = cache->depot.full_count;
+    REQUIRE(full >= 2);
+    // Until now there were none: so many may be needed again.
+    EXPECT_EQ(magazines_trim(cache), 0);
+    EXPECT_EQ(cache->depot.full_count, full);
+    EXPECT_GE(magazines_trim(cache), 1);
+    EXPECT_EQ(cache->depot.full_count, 0);
+    EXPECT_EQ(kmem_cache_live_objects(cache), 0);
+    EXPECT_EQ(kmem_cache_destroy(cache), 0);
+}
+
+static struct { struct kmem_cache *cache; void *box[MAX_HARTS][64]; uint64_t foreign; } relay;
+
+static void fill_box(unsigned index, void *unused unused_arg)
+{
+    for (unsigned i = 0; i < array_count(relay.box[0]); i++) {
+        uint64_t *object = kmem_cache_alloc(relay.cache, GFP_ATOMIC);
+        relay.box[index][i] = object;
+        if (object != NULL)
+            object[1] = index;
+    }
+}
+
+static void empty_neighbours_box(unsigned index, void *unused unused_arg)
+{
+    unsigned from = (index + 1) % arch_hart_count();
+
+    for (unsigned i = 0; i < array_count(relay.box[0]); i++) {
+        uint64_t *object = relay.box[from][i];
+        if (object != NULL && object[1] != from)
+            __atomic_fetch_add(&relay.foreign, 1, __ATOMIC_RELAXED);
+        kmem_cache_free(relay.cache, object);
+    }
+}
+
+// Objects that one hart takes and another gives back, many times over.
+KTEST(magazine, objects_are_freed_on_other_harts)
+{
+    relay.cache = kmem_cache_create("relay", 128, 0, 0, NULL, NULL);
+    REQUIRE(relay.cache);
+    relay.foreign = 0;
+    for (unsigned round = 0; round < ktest_rounds(100, 20); round++) {
+        ktest_run_on_harts(fill_box, NULL);
+        ktest_run_on_harts(empty_neighbours_box, NULL);
+    }
+    EXPECT_EQ(relay.foreign, 0);
+    EXPECT_EQ(kmem_cache_live_objects(relay.cache), 0);
+    EXPECT_EQ(kmem_cache_destroy(relay.cache), 0);
+}
