@@ -163,15 +163,18 @@ struct request {
     const struct zone *highest;
 };
 
-// As take; and with what this hart holds in other lists.
+// As take; and with what this hart holds in other lists. The last look at the zones comes after these were seen empty:
+// an interrupt may have given back what they held to a zone that was looked at before.
 static struct page *take_again(void *request_pointer)
 {
     const struct request *request = request_pointer;
     struct page *page;
+    bool has_given;
 
     do {
+        has_given = page_lists_give_some();
         page = take(request->gfp, request->order, request->highest);
-    } while (page == NULL && page_lists_give_some());
+    } while (page == NULL && has_given);
     return page;
 }
 

@@ -88,6 +88,10 @@ static init_code void set_watermarks(void)
         zone->watermark_min = min;
         zone->watermark_low = min * 5 / 4;
         zone->watermark_high = min * 3 / 2;
+        if (zone->managed_pages > min + 2) {
+            zone->watermark_low = max_of(zone->watermark_low, min + 1);
+            zone->watermark_high = max_of(zone->watermark_high, min + 2);
+        }
     }
 }
 
@@ -177,10 +181,10 @@ init_code void zones_init(void)
         clear_edges(start, end);
     }
     zone_of_kernel = (unsigned)(gfp_zone(GFP_KERNEL) - zones);
-    set_watermarks();
     for (unsigned is_free_wanted = 0; is_free_wanted <= 1; is_free_wanted++)
         for (uint64_t cursor = 0; zones_next_ram(&cursor, &start, &end);)
             hand_out_range(start, end, is_free_wanted);
+    set_watermarks();
     set_lowmem_reserves();
 }
 

@@ -61,7 +61,7 @@ KTEST(ager, reaches_both_ends)
     counts = zones_free_counts();
     EXPECT_LT(AGED_BYTES >> PAGE_SHIFT >> 2, counts.pages);
     EXPECT_LE(500, fragmentation_index(&counts, 3));
-    EXPECT_NULL(alloc_pages(GFP_NOWAIT | __GFP_MEMALLOC | __GFP_NOWARN, 3));
+    EXPECT_NULL(alloc_pages(GFP_NOWAIT | __GFP_HIGHMEM | __GFP_MEMALLOC | __GFP_NOWARN, 3));
     ager_release(&ager);
     chain_free(&rest);
 }
@@ -108,7 +108,7 @@ KTEST(ager, says_when_it_cannot)
     // All memory taken but one largest block: its order can only be all or nothing.
     REQUIRE(chain_fill(&one, GFP_KERNEL, MAX_ORDER, 1) == 1);
     for (unsigned order = MAX_ORDER + 1; order-- > 0;)
-        chain_fill(&rest, GFP_KERNEL | __GFP_MEMALLOC, order, UINT64_MAX);
+        chain_fill(&rest, GFP_HIGHUSER | __GFP_MEMALLOC, order, UINT64_MAX);
     EXPECT_EQ(free_pages_now(), 0);
     chain_free(&one);
     EXPECT(!ager_age(&ager, MAX_ORDER, 500, ktest_random()));

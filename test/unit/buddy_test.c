@@ -5,6 +5,7 @@
 #include "../../mm/phys/phys_private.h"
 #include "page_chain.h"
 
+#include <base/errno.h>
 #include <check/check.h>
 #include <mm/ledger.h>
 #include <mm/page_group.h>
@@ -40,13 +41,24 @@ static struct page_request request_for(const struct zone *zone, unsigned order, 
     };
 }
 
+// As often as the engine wants to be asked: it ranks a few groups at a time.
+static int ask(struct zone *zone, const struct page_request *request, unsigned count, struct page **blocks)
+{
+    int taken;
+
+    do {
+        taken = page_engine->take(zone, request, count, blocks);
+    } while (taken == -EAGAIN);
+    return taken;
+}
+
 static int take(struct zone *zone, unsigned order, enum mobility mobility, uint64_t keep_pages, unsigned count,
                 struct page **blocks)
 {
     struct page_request request = request_for(zone, order, mobility);
 
     request.keep_pages = keep_pages;
-    return page_engine->take(zone, &request, count, blocks);
+    return ask(zone, &request, count, blocks);
 }
 
 static struct page *take_one(struct zone *zone, unsigned order, uint64_t keep_pages)
@@ -230,7 +242,7 @@ KTEST(buddy, keeps_what_is_set_aside_for_atomic_requests)
     give_one(zone, whole, MAX_ORDER);
     uint64_t page_block = page_to_pfn(whole).value >> MAX_ORDER;
     request.may_use_reserve = true;
-    EXPECT_EQ(page_engine->take(zone, &request, 1, &atomic), 1);
+    EXPECT_EQ(ask(zone, &request, 1, &atomic), 1);
     struct page *plain = take_one(zone, 4, 0);
     REQUIRE(atomic && plain);
     EXPECT_EQ(page_to_pfn(atomic).value >> MAX_ORDER, page_block);

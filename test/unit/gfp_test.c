@@ -66,10 +66,11 @@ static void leave_free(const struct zone *zone, uint64_t pages)
     before = zone;
     chain_fill(&taken, GFP_HIGHUSER | __GFP_MEMALLOC, 0, UINT64_MAX);
     while (zone->free_pages < pages && (page = chain_pop(&taken)) != NULL) {
-        if (page_zone(page) == zone)
-            __free_page(page);
-        else
+        if (page_zone(page) != zone) {
             chain_push(&taken_below, page);
+            continue;
+        }
+        __free_page(page);
         page_lists_drain();
     }
     EXPECT_EQ(zone->free_pages, pages);

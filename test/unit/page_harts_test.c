@@ -2,9 +2,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/page_alloc.h>
 
+#include "capture.h"
 #include "page_chain.h"
+#include "sync_support.h"
 
-#include <arch/smp.h>
+#include <base/string.h>
+#include <mm/page_lists.h>
+#include <mm/pressure.h>
 #include <mm/zone.h>
 
 #define CHURN_SLOTS 64
@@ -129,4 +133,102 @@ KTEST(page_alloc, concurrent_double_free_is_caught)
         EXPECT_MISUSE(arch_hart_count() - 1, ktest_run_on_harts(free_contested, NULL));
         EXPECT_EQ(free_pages_now(), free);
     }
+}
+
+#define SWEPT_PAGES 1024
+
+static struct {
+    struct page *page[SWEPT_PAGES];
+    uint64_t count, tries;         // tries: (A)
+    unsigned arrived;              // (A)
+} sweep;
+
+// All harts go over the pages at the same time and free each that nobody has freed yet, as far as they can see. One
+// that is interrupted in the midst of a free is overtaken by the others, at the very page.
+static void sweep_on_hart(unsigned index unused_arg, void *unused unused_arg)
+{
+    uint64_t tries = 0;
+
+    ADD(sweep.arrived, 1);
+    for (unsigned spin = 0; LOAD(sweep.arrived) < arch_hart_count(); spin++)
+        if (spin > 2000)
+            arch_relax(spin);
+    for (uint64_t i = 0; i < sweep.count; i++) {
+        if ((__atomic_load_n(&sweep.page[i]->state, __ATOMIC_RELAXED) & 0xff) != PAGE_RAW)
+            continue;
+        tries++;
+        __free_page(sweep.page[i]);
+    }
+    ADD(sweep.tries, tries);
+}
+
+// Of all who free a page at the same moment one succeeds, and each of the others is reported: for plain pages, which
+// are freed in one step, and for those that take the way through all checks. (The reports are not shown.)
+KTEST(page_alloc, racing_frees_free_a_page_once)
+{
+    static const gfp_t kinds[] = { GFP_KERNEL, GFP_KERNEL | __GFP_MOVABLE };
+    uint64_t free = free_pages_now();
+
+    for (unsigned round = 0; round < ktest_rounds(200, 128); round++) {
+        sweep.count = min_of(zones_free_direct_pages() / 4, (uint64_t)SWEPT_PAGES);
+        sweep.tries = sweep.arrived = 0;
+        for (uint64_t i = 0; i < sweep.count; i++) {
+            sweep.page[i] = alloc_page(kinds[round % array_count(kinds)]);
+            REQUIRE(sweep.page[i]);
+        }
+        EXPECT_MISUSE(sweep.tries - sweep.count, {
+            capture_start();
+            ktest_run_on_harts(sweep_on_hart, NULL);
+            (void)capture_stop();
+        });
+        if (!EXPECT_EQ(free_pages_now(), free))
+            return;
+    }
+}
+
+// --- The last pages, in another hart's list
+
+static struct {
+    struct page_chain chain;
+    struct page *page;
+    uint32_t is_kept, is_answered; // (A)
+} last;
+
+static void ask_beside_keeper(unsigned index, void *unused unused_arg)
+{
+    if (index == 1) {
+        chain_free(&last.chain);
+        STORE(last.is_kept, 1);
+        SPIN_UNTIL(LOAD(last.is_answered));
+    }
+    if (index != 0)
+        return;
+    SPIN_UNTIL(LOAD(last.is_kept));
+    EXPECT(!pressure_has_room(GFP_KERNEL, 0));
+    EXPECT_GE(page_lists_pages(&zones[zone_of_kernel]), 1);
+    last.page = alloc_page(GFP_KERNEL | __GFP_NOWARN);
+    STORE(last.is_answered, 1);
+}
+
+// When all that is left lies in another hart's list, who may sleep gets it, without that hart's doing.
+KTEST(page_alloc, last_pages_in_another_harts_list)
+{
+    const struct page_list *list = page_list_of(0, 0);
+    uint64_t free = free_pages_now(), kept = min_of((uint64_t)(list->limit - list->bottom), 4UL);
+    struct page_chain rest = { 0 };
+
+    if (arch_hart_count() < 2)
+        ktest_skip("takes two harts");
+    if (kept == 0)
+        ktest_skip("the zone is too small for lists");
+    memset(&last, 0, sizeof(last));
+    EXPECT_EQ(chain_fill(&last.chain, GFP_KERNEL, 0, kept), kept);
+    chain_fill(&rest, GFP_KERNEL, 0, UINT64_MAX);
+    // The request that failed asked the others for their lists: they are not to do so later.
+    (void)free_pages_now();
+    ktest_run_on_harts(ask_beside_keeper, NULL);
+    EXPECT_NOT_NULL(last.page);
+    __free_pages(last.page, 0);
+    chain_free(&rest);
+    EXPECT_EQ(free_pages_now(), free);
 }

@@ -127,7 +127,8 @@ KTEST(pressure, wait_ends_at_its_deadline)
     uint64_t deadline = arch_time() + arch_timer_hz() / 1000;
     EXPECT(!pressure_wait(LOW, 0, deadline));
     EXPECT_GE(arch_time(), deadline);
-    EXPECT(pressure_wait(GFP_ATOMIC | GFP_DMA, 0, deadline));
+    // The reserve is room for GFP_ATOMIC; a small zone has no share of it.
+    EXPECT_EQ(pressure_wait(GFP_ATOMIC | GFP_DMA, 0, deadline), gfp_zone(LOW)->watermark_min > 0);
     EXPECT_EQ(pressure_waiter_count(), 0);
     chain_free(&scene.chain);
 }

@@ -13,7 +13,8 @@
 //
 //     reserve = sqrt(16 * RAM) KB, RAM in KB, not below 128 KB nor above 256 MB
 //
-// and a zone's min is its share of it by present pages; low and high are 5/4 and 3/2 of min. (Linux's rule
+// and a zone's min is its share of it by present pages; low and high are 5/4 and 3/2 of min, but at least a page apart
+// where the zone has so many: otherwise nobody would be woken for the smallest zones of large pages. (Linux's rule
 // for min_free_kbytes, mm/page_alloc.c: four times the square root, because what must be kept for emergencies
 // grows with the machine, but slower. 64 MB keep 1 MB, 1 GB keeps 4 MB, 16 GB keep 16 MB.)
 //
