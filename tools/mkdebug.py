@@ -26,13 +26,18 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from elftools.common.exceptions import ELFError
+from elftools.dwarf import callframe
 from elftools.dwarf.callframe import FDE, CFARule, RegisterRule
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
+
+# The library makes the same parsers anew for each of thousands of entries, and in that most of its time.
+callframe.DWARFStructs = cache(callframe.DWARFStructs)
 
 # These agree with lib/debug/debug_tables.h.
 MAGIC = 0x31627551  # "Qub1"

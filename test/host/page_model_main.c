@@ -89,6 +89,8 @@ static void start_mm(void)
     kmalloc_init();
     vmalloc_init();
     kernel_map_free_init(&image);
+    // No slab is to come back later, when the model knows what there is.
+    (void)kmem_cache_reap(UINT64_MAX);
 }
 
 int main(int argc, char **argv)
