@@ -46,7 +46,7 @@ static void count_large(uint64_t blocks, uint64_t bytes, uint64_t pages)
     __atomic_fetch_add(&own->pages, pages, __ATOMIC_RELAXED);
 }
 
-static always_inline void *own_large(struct page *head, size_t size, unsigned order)
+void *kmalloc_own(struct page *head, size_t size, unsigned order)
 {
     if (unlikely(head == NULL))
         return NULL;
@@ -57,12 +57,6 @@ static always_inline void *own_large(struct page *head, size_t size, unsigned or
     return page_to_virt(head);
 }
 
-void *kmalloc_large_plain(size_t size, gfp_t gfp, unsigned order)
-{
-    return own_large(order <= PAGE_LISTED_ORDER ? page_alloc_listed(gfp, order) : page_alloc_large(gfp, order), size,
-                     order);
-}
-
 static void *alloc_large(size_t size, gfp_t gfp)
 {
     if (size > LARGEST_BLOCK_BYTES) {
@@ -70,7 +64,7 @@ static void *alloc_large(size_t size, gfp_t gfp)
         return NULL;
     }
     unsigned order = get_order(size);
-    return own_large(__alloc_pages(gfp & ~__GFP_HIGHMEM, order), size, order);
+    return kmalloc_own(__alloc_pages(gfp & ~__GFP_HIGHMEM, order), size, order);
 }
 
 static void free_large(struct page *head)

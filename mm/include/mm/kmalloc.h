@@ -13,6 +13,7 @@
 
 #include <base/bits.h>
 #include <mm/gfp.h>
+#include <mm/page_alloc.h>
 #include <mm/slab.h>
 
 #define KMALLOC_MAX_CACHE_SHIFT (PAGE_SHIFT - 1 > 13 ? PAGE_SHIFT - 1 : 13)
@@ -51,7 +52,10 @@ static inline size_t kmalloc_class_bytes(unsigned class)
 #define KMALLOC_SMALL_BYTES 8192
 must_check void *kmalloc_sized(size_t size, gfp_t gfp);
 must_check void *kmalloc_plain(size_t size, gfp_t gfp);
-must_check void *kmalloc_large_plain(size_t size, gfp_t gfp, unsigned order);
+
+// Makes a block of pages, or NULL, one of kmalloc's.
+must_check void *kmalloc_own(struct page *head, size_t size, unsigned order);
+
 #define KMALLOC_CLASS_FUNCTIONS(ONE) \
     ONE(0) ONE(1) ONE(2) ONE(3) ONE(4) ONE(5) ONE(6) ONE(7) ONE(8) ONE(9) ONE(10) ONE(11) ONE(12) ONE(13) ONE(14)
 #define KMALLOC_CLASS_DECLARED(class) must_check void *kmalloc_class_##class(gfp_t gfp);
@@ -70,7 +74,9 @@ static always_inline must_check void *kmalloc(size_t size, gfp_t gfp)
         }
     }
     if (GFP_IS_PLAIN(gfp) && __builtin_constant_p(size) && size > 0 && size <= PAGE_SIZE << MAX_ORDER)
-        return kmalloc_large_plain(size, gfp, get_order(size));
+        return kmalloc_own(get_order(size) <= PAGE_LISTED_ORDER ? page_alloc_listed(gfp, get_order(size))
+                                                                : page_alloc_large(gfp, get_order(size)),
+                           size, get_order(size));
     return GFP_IS_PLAIN(gfp) ? kmalloc_plain(size, gfp) : kmalloc_sized(size, gfp);
 }
 
