@@ -20,30 +20,22 @@ static struct page *take_page(unsigned kind)
     return NULL;
 }
 
-static void shared_pair(struct bench *bench, unsigned size unused_arg, unsigned kind)
-{
-    struct page *page = take_page(kind);
-
-    bench->out_of_memory = page == NULL;
-    for (unsigned i = 0; i < PAIRS && page != NULL; i++) {
-        bench_hide(page);
-        BENCH_TIME(bench, char *address = kmap(page); bench_hide(address); kunmap(page));
+// A function for each way to map a page: calls, as callers write them, not pointers to functions.
+#define PAIR(name, map, unmap) \
+    static void name(struct bench *bench, unsigned size unused_arg, unsigned kind) \
+    { \
+        struct page *page = take_page(kind); \
+        bench->out_of_memory = page == NULL; \
+        for (unsigned i = 0; i < PAIRS && page != NULL; i++) { \
+            bench_hide(page); \
+            BENCH_TIME(bench, char *address = map(page); bench_hide(address); unmap); \
+        } \
+        __free_page(page); \
     }
-    __free_page(page);
-}
+
+PAIR(shared_pair, kmap, kunmap(page))
+PAIR(local_pair, kmap_local_page, kunmap_local(address))
 BENCH_ROW(kmap_direct, "kmap.direct.pair", shared_pair, 0, DIRECT);
 BENCH_ROW(kmap_high, "kmap.high.pair", shared_pair, 0, HIGH);
-
-static void local_pair(struct bench *bench, unsigned size unused_arg, unsigned kind)
-{
-    struct page *page = take_page(kind);
-
-    bench->out_of_memory = page == NULL;
-    for (unsigned i = 0; i < PAIRS && page != NULL; i++) {
-        bench_hide(page);
-        BENCH_TIME(bench, char *address = kmap_local_page(page); bench_hide(address); kunmap_local(address));
-    }
-    __free_page(page);
-}
 BENCH_ROW(kmap_local_direct, "kmap.local.direct.pair", local_pair, 0, DIRECT);
 BENCH_ROW(kmap_local_high, "kmap.local.high.pair", local_pair, 0, HIGH);
