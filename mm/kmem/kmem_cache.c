@@ -350,7 +350,6 @@ uint64_t kmem_cache_shrink(struct kmem_cache *cache)
     struct page *leaving = NULL;
 
     page_lists_drain();
-    magazines_drain_depot(cache, false);
     detach_empty(cache, UINT64_MAX, &leaving);
     return destroy_leaving(leaving);
 }
@@ -525,10 +524,8 @@ int kmem_cache_destroy(struct kmem_cache *cache)
         return -EINVAL;
     }
 
-    if (magazines_are_held(cache)) {
+    if (magazines_are_held(cache))
         page_lists_drain_all();
-        magazines_drain_depot(cache, true);
-    }
     spin_lock(&cache_list_lock);
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
     uint64_t in_use = cache->active_objects;

@@ -59,6 +59,8 @@ static bool may_load(void)
 
 // --- This hart's front of a cache; interrupts are masked
 
+static struct hart_stack *stack_of(const struct kmem_cache *cache) { return hart_stack_of(cache->stack_offset); }
+
 static struct front *front_of(const struct kmem_cache *cache)
 {
     return &arch_this_hart(fronts)[cache->stack_index];
@@ -66,7 +68,7 @@ static struct front *front_of(const struct kmem_cache *cache)
 
 static void load(const struct kmem_cache *cache, struct magazine *magazine)
 {
-    struct hart_stack *stack = &arch_this_hart(object_stacks)[cache->stack_index];
+    struct hart_stack *stack = stack_of(cache);
 
     front_of(cache)->loaded = magazine;
     if (magazine == NULL) {
@@ -80,7 +82,7 @@ static void load(const struct kmem_cache *cache, struct magazine *magazine)
 // The loaded magazine, its count true, no longer loaded; NULL when there is none.
 static struct magazine *unload(const struct kmem_cache *cache)
 {
-    struct hart_stack *stack = &arch_this_hart(object_stacks)[cache->stack_index];
+    struct hart_stack *stack = stack_of(cache);
     struct magazine *magazine = front_of(cache)->loaded;
 
     if (magazine != NULL)
@@ -91,7 +93,7 @@ static struct magazine *unload(const struct kmem_cache *cache)
 
 static void *pop_loaded(const struct kmem_cache *cache)
 {
-    struct hart_stack *stack = &arch_this_hart(object_stacks)[cache->stack_index];
+    struct hart_stack *stack = stack_of(cache);
     void *object = *stack->top;
 
     if (object != NULL)
@@ -101,7 +103,7 @@ static void *pop_loaded(const struct kmem_cache *cache)
 
 static bool push_loaded(const struct kmem_cache *cache, void *object)
 {
-    struct hart_stack *stack = &arch_this_hart(object_stacks)[cache->stack_index];
+    struct hart_stack *stack = stack_of(cache);
 
     if (stack->top == stack->limit)
         return false;
@@ -132,7 +134,6 @@ static struct magazine *exchange(struct kmem_cache *cache, bool wants_full, stru
     struct magazine *got = *from;
     if (got != NULL) {
         __atomic_store_n(from, got->next, __ATOMIC_RELAXED);
-        depot->exchanges++;
         depot->full_count -= wants_full;
         if (depot->full_count < depot->full_least)
             depot->full_least = depot->full_count;
@@ -158,7 +159,6 @@ static void leave(struct kmem_cache *cache, struct magazine *magazine)
     magazine->next = *to;
     __atomic_store_n(to, magazine, __ATOMIC_RELAXED);
     depot->full_count += is_full;
-    depot->exchanges++;
     spin_release(&depot->lock);
     arch_irq_restore(flags);
 }
@@ -207,11 +207,7 @@ static struct magazine *new_magazine(struct kmem_cache *cache)
 
 static void drop_magazine(struct magazine *magazine)
 {
-    for (unsigned size = 0; size < SIZES; size++)
-        if (virt_to_slab(magazine) != NULL && slab_cache(virt_to_slab(magazine)) == magazine_caches[size]) {
-            kmem_cache_free(magazine_caches[size], magazine);
-            return;
-        }
+    kmem_cache_free(slab_cache(virt_to_slab(magazine)), magazine);
 }
 
 // To the slabs, and the magazine back to where it came from.
@@ -346,7 +342,7 @@ bool magazines_relieve(struct kmem_cache *cache, void *object)
 
 // --- Giving back
 
-void magazines_drain_depot(struct kmem_cache *cache, bool may_leave)
+static void drain_depot(struct kmem_cache *cache, bool may_leave)
 {
     struct magazine *magazine;
 
@@ -381,7 +377,7 @@ void magazines_drain_hart(void)
             if (magazine != NULL)
                 empty_magazine(cache, magazine, may_leave);
         } while (magazine != NULL);
-        magazines_drain_depot(cache, may_leave);
+        drain_depot(cache, may_leave);
     }
     preempt_enable();
     __atomic_fetch_sub(&drains, 1, __ATOMIC_RELEASE);
@@ -474,7 +470,7 @@ size_t magazines_loaded(const struct kmem_cache *cache)
 {
     const struct magazine *magazine = front_of(cache)->loaded;
 
-    return magazine != NULL ? (size_t)(hart_stack_of(cache->stack_offset)->top - &magazine->bottom) : 0;
+    return magazine != NULL ? (size_t)(stack_of(cache)->top - &magazine->bottom) : 0;
 }
 
 uint64_t magazines_depot_pages(const struct kmem_cache *cache)

@@ -22,7 +22,8 @@ static noinline void *alloc_at(int64_t place, gfp_t gfp)
     return kmem_cache_alloc_any(magazines_cache_at(place), gfp);
 }
 
-restartable void *magazine_alloc(struct kmem_cache *cache, gfp_t gfp)
+// The mark of an object is so many words from it: in it, or before it (object_mark).
+static always_inline void *alloc_marked(struct kmem_cache *cache, gfp_t gfp, long mark)
 {
     // From here on the place is all that is known of the cache, which keeps a register free.
     int64_t place = cache->stack_offset;
@@ -30,20 +31,26 @@ restartable void *magazine_alloc(struct kmem_cache *cache, gfp_t gfp)
 
     if (unlikely(object == NULL))
         return alloc_at(place, gfp);
-    *object = 0;
+    object[mark] = 0;
     return object;
 }
 
+restartable void *magazine_alloc(struct kmem_cache *cache, gfp_t gfp) { return alloc_marked(cache, gfp, 0); }
 restartable void *magazine_alloc_constructed(struct kmem_cache *cache, gfp_t gfp)
 {
-    // From here on the place is all that is known of the cache, which keeps a register free.
-    int64_t place = cache->stack_offset;
-    uint64_t *object = hart_stack_pop(place);
+    return alloc_marked(cache, gfp, -1);
+}
 
-    if (unlikely(object == NULL))
-        return alloc_at(place, gfp);
-    object[-1] = 0;
-    return object;
+// Marks an object and says whether it was one in use of the cache.
+static always_inline bool mark_free(const struct kmem_cache *cache, uint64_t *object, long mark)
+{
+    const struct page *page = virt_to_page(object);
+    uint64_t owner;
+
+    if (unlikely(!page_owner(page, &owner) || owner != (uintptr_t)cache || object[mark] == (uintptr_t)page))
+        return false;
+    object[mark] = (uintptr_t)page;
+    return true;
 }
 
 static noinline void free_slowly(struct kmem_cache *cache, void *object)
@@ -51,33 +58,16 @@ static noinline void free_slowly(struct kmem_cache *cache, void *object)
     slab_free("kmem_cache_free", cache, object, __builtin_return_address(0));
 }
 
-restartable void magazine_free(struct kmem_cache *cache, void *object)
+static always_inline void free_to_mark(struct kmem_cache *cache, void *object, long mark)
 {
-    uint64_t owner, *mark = object;
-    const struct page *page = virt_to_page(object);
-
-    if (unlikely(!page_owner(page, &owner) || owner != (uintptr_t)cache || *mark == (uintptr_t)page)) {
+    if (unlikely(!mark_free(cache, object, mark)))
         free_slowly(cache, object);
-        return;
-    }
-    *mark = (uintptr_t)page;
-    if (unlikely(!hart_stack_push(cache->stack_offset, object)))
+    else if (unlikely(!hart_stack_push(cache->stack_offset, object)))
         slab_free_marked(object, (uintptr_t)cache);
 }
 
-restartable void magazine_free_constructed(struct kmem_cache *cache, void *object)
-{
-    uint64_t owner, *mark = (uint64_t *)object - 1;
-    const struct page *page = virt_to_page(object);
-
-    if (unlikely(!page_owner(page, &owner) || owner != (uintptr_t)cache || *mark == (uintptr_t)page)) {
-        free_slowly(cache, object);
-        return;
-    }
-    *mark = (uintptr_t)page;
-    if (unlikely(!hart_stack_push(cache->stack_offset, object)))
-        slab_free_marked(object, (uintptr_t)cache);
-}
+restartable void magazine_free(struct kmem_cache *cache, void *object) { free_to_mark(cache, object, 0); }
+restartable void magazine_free_constructed(struct kmem_cache *cache, void *object) { free_to_mark(cache, object, -1); }
 
 restartable void magazine_free_checked(struct kmem_cache *cache, void *object)
 {
@@ -159,60 +149,33 @@ restartable void *kmalloc_plain(size_t size, gfp_t gfp)
 
 // --- Many at once, of the loaded magazine alone; what is not as plain goes on in kmem_cache.c
 
-static size_t pop_many(struct kmem_cache *cache, void **top, size_t count, void **objects)
-{
-    const long mark = cache->constructor != NULL ? -1 : 0;
-
-    for (size_t i = 0; i < count; i++) {
-        uint64_t *object = *top--;
-        object[mark] = 0;
-        objects[i] = object;
-    }
-    return count;
-}
-
-// Marks an object and says whether it was one in use of the cache.
-static always_inline bool mark_free(const struct kmem_cache *cache, uint64_t *object, long mark)
-{
-    const struct page *page = virt_to_page(object);
-    uint64_t owner;
-
-    if (unlikely(!page_owner(page, &owner) || owner != (uintptr_t)cache || object[mark] == (uintptr_t)page))
-        return false;
-    object[mark] = (uintptr_t)page;
-    return true;
-}
-
-static size_t push_many(const struct kmem_cache *cache, void **top, size_t count, void **objects)
-{
-    const long mark = cache->constructor != NULL ? -1 : 0;
-    size_t done = 0;
-
-    for (; done < count && mark_free(cache, objects[done], mark); done++)
-        *++top = objects[done];
-    return done;
-}
+static long mark_of(const struct kmem_cache *cache) { return cache->constructor != NULL ? -1 : 0; }
 
 size_t magazines_pop_some(struct kmem_cache *cache, size_t count, void **objects)
 {
     irqflags_t flags = arch_irq_save();
     struct hart_stack *stack = hart_stack_of(cache->stack_offset);
     size_t most = min_of(count, (size_t)BULK_AT_ONCE);
-    size_t done = pop_many(cache, stack->top, min_of(magazines_loaded(cache), most), objects);
 
-    stack->top -= done;
+    most = min_of(most, magazines_loaded(cache));
+    for (size_t done = 0; done < most; done++) {
+        uint64_t *object = *stack->top--;
+        object[mark_of(cache)] = 0;
+        objects[done] = object;
+    }
     arch_irq_restore(flags);
-    return done;
+    return most;
 }
 
 size_t magazines_push_some(struct kmem_cache *cache, size_t count, void **objects)
 {
     irqflags_t flags = arch_irq_save();
     struct hart_stack *stack = hart_stack_of(cache->stack_offset);
-    size_t room = (size_t)(stack->limit - stack->top), most = min_of(count, (size_t)BULK_AT_ONCE);
-    size_t done = push_many(cache, stack->top, min_of(room, most), objects);
+    size_t most = min_of(count, (size_t)BULK_AT_ONCE), done = 0;
 
-    stack->top += done;
+    most = min_of(most, (size_t)(stack->limit - stack->top));
+    for (; done < most && mark_free(cache, objects[done], mark_of(cache)); done++)
+        *++stack->top = objects[done];
     arch_irq_restore(flags);
     return done;
 }

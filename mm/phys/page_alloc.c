@@ -211,15 +211,12 @@ static cold struct page *take_hard(const void *caller, gfp_t gfp, unsigned order
 }
 
 // A page that an idle hart has cleared, where that is what is asked for.
-static struct page *take_zeroed(gfp_t gfp, unsigned order, const struct zone *highest, bool *is_zeroed)
+static struct page *take_zeroed(gfp_t gfp, unsigned order, const struct zone *highest)
 {
-    struct page *page = NULL;
+    bool is_served = (gfp & __GFP_ZERO) && order == 0 && page_zero_is_on() && highest != NULL &&
+                     page_home(highest, gfp_mobility(gfp)) == 0;
 
-    if ((gfp & __GFP_ZERO) && order == 0 && page_zero_is_on() && highest != NULL &&
-        page_home(highest, gfp_mobility(gfp)) == 0)
-        page = page_zero_pop();
-    *is_zeroed = page != NULL;
-    return page;
+    return is_served ? page_zero_pop() : NULL;
 }
 
 // Flags that mean nothing to the way through the zones, and cannot contradict each other.
@@ -234,8 +231,7 @@ static noinline struct page *alloc_any(const void *caller, gfp_t gfp, unsigned o
     if (unlikely(order > MAX_ORDER || !is_simple || mm_fault_hook != NULL) && !is_request_good(caller, gfp, order))
         return NULL;
     const struct zone *highest = is_simple ? &zones[zone_of_kernel] : gfp_zone(gfp);
-    bool is_zeroed = false;
-    struct page *page = take_zeroed(gfp, order, highest, &is_zeroed);
+    struct page *zeroed = take_zeroed(gfp, order, highest), *page = zeroed;
     if (page == NULL && likely(highest != NULL))
         page = take(gfp, order, highest);
     if (unlikely(page == NULL) && (page = take_hard(caller, gfp, order, highest)) == NULL)
@@ -245,7 +241,7 @@ static noinline struct page *alloc_any(const void *caller, gfp_t gfp, unsigned o
     if (gfp & (__GFP_COMP | __GFP_ZERO)) {
         if (gfp & __GFP_COMP)
             name_head_in_tails(page, order);
-        if ((gfp & __GFP_ZERO) && !is_zeroed)
+        if ((gfp & __GFP_ZERO) && zeroed == NULL)
             pages_clear(page, order);
     }
     return page;

@@ -60,10 +60,8 @@ uint64_t magazines_depot_pages(const struct kmem_cache *cache);
 // True when nobody is draining: who finds that after magazines_close knows that the cache is not looked at any more.
 bool magazines_are_drained(void);
 
-// Gives the objects of this hart's magazines and all depots, or of one cache's depot, to the slabs. Any context.
-// `may_leave`: slabs that become empty may go back at once.
+// Gives the objects of this hart's magazines and of all depots to the slabs. Any context.
 void magazines_drain_hart(void);
-void magazines_drain_depot(struct kmem_cache *cache, bool may_leave);
 
 // Gives what was not needed since the last call to the slabs, which stay; returns objects. Any context.
 uint64_t magazines_trim(struct kmem_cache *cache);

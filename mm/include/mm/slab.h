@@ -83,7 +83,6 @@ struct kmem_cache {
         uint32_t full_count, full_least;   // (D) now, and at the least since the last trim
         uint32_t meetings;                 // (A) harts that found the lock held, since then
         uint32_t size;                     // (A) of new magazines
-        uint64_t exchanges;                // (D)
     } depot;
     struct list all;                       // cache_list_lock
 };
