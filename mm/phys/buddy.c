@@ -13,6 +13,13 @@
 // Groups that a request gives their rank, with interrupts masked.
 #define RANKED_AT_ONCE 16
 
+// Groups that get a rank or become a block, and large blocks that are merged, while memory comes back with
+// interrupts masked: each costs ten times what a page of a group with a rank does.
+#define GROWN_AT_ONCE 12
+
+// Not where a group is a largest block.
+#define CAN_MERGE (LARGE_ORDERS > 1)
+
 static struct buddy buddies[ZONE_COUNT];
 
 static uint64_t group_number(const struct page_group *group) { return (uint64_t)(group - PAGE_GROUPS); }
@@ -24,7 +31,6 @@ static struct page *group_first_page(const struct page_group *group)
 
 void buddy_group_set_rank(struct buddy *buddy, struct page_group *group, unsigned rank)
 {
-    unsigned number = (unsigned)group_number(group) & 0xffffff;
     uint32_t *first;
 
     if (group->rank != 0) {
@@ -36,13 +42,14 @@ void buddy_group_set_rank(struct buddy *buddy, struct page_group *group, unsigne
         else
             *first = group->next;
     }
-    group->rank = rank & 0xff;
+    group->rank = (uint8_t)rank;
     if (rank != 0) {
         first = &buddy->groups[group->mobility][rank - 1];
+        uint32_t number = (uint32_t)group_number(group), next = *first;
         group->prev = 0;
-        group->next = *first & 0xffffff;
-        if (*first != 0)
-            PAGE_GROUPS[*first].prev = number & 0xffffff;
+        group->next = next;
+        if (next != 0)
+            PAGE_GROUPS[next].prev = number;
         *first = number;
     }
 }
@@ -72,9 +79,8 @@ void buddy_merge_last(struct buddy *buddy)
 
     buddy->unmerged = 0;
     buddy_block_unlink(buddy, head, order);
-    // A struct page's address is the page's number too: one bit of it tells the buddies apart. Where a group is a
-    // largest block there is nothing to merge.
-    for (uintptr_t bit = sizeof(struct page) << order; LARGE_ORDERS > 1 && order < MAX_ORDER; order++, bit *= 2) {
+    // A struct page's address is the page's number too: one bit of it tells the buddies apart.
+    for (uintptr_t bit = sizeof(struct page) << order; CAN_MERGE && order < MAX_ORDER; order++, bit *= 2) {
         struct page *other = (struct page *)((uintptr_t)head ^ bit);
 
         if (page_type(other) != PAGE_FREE || other->order != order)
@@ -91,10 +97,11 @@ void buddy_merge_last(struct buddy *buddy)
 // when another order is asked for.
 static always_inline void give_large(struct buddy *buddy, struct page *head, unsigned order)
 {
-    if (buddy->unmerged != 0)
+    if (CAN_MERGE && buddy->unmerged != 0)
         buddy_merge_last(buddy);
     buddy_block_push(buddy, head, order, 0);
-    buddy->unmerged = (uint32_t)page_to_pfn(head).value;
+    if (CAN_MERGE)
+        buddy->unmerged = (uint32_t)page_to_pfn(head).value;
 }
 
 // A block of GROUP_ORDER or above off the lists, not blank, of any head state; NULL when there is none.
@@ -102,9 +109,11 @@ static always_inline struct page *take_large(struct buddy *buddy, unsigned order
 {
     unsigned from = order;
 
-    if (buddy->unmerged != 0 && buddy->unmerged != buddy->blocks[mobility][order - GROUP_ORDER])
-        buddy_merge_last(buddy);
-    buddy->unmerged = 0;
+    if (CAN_MERGE) {
+        if (buddy->unmerged != 0 && buddy->unmerged != buddy->blocks[mobility][order - GROUP_ORDER])
+            buddy_merge_last(buddy);
+        buddy->unmerged = 0;
+    }
     while (buddy->blocks[mobility][from - GROUP_ORDER] == 0)
         if (++from > MAX_ORDER)
             return NULL;
@@ -308,27 +317,36 @@ static noinline void group_grew(struct buddy *buddy, struct page_group *group)
     give_large(buddy, group_first_page(group), GROUP_ORDER);
 }
 
-static always_inline void give_to_group(struct buddy *buddy, struct page *head, uint64_t span)
+// Returns whether the group's place had to change.
+static always_inline bool give_to_group(struct buddy *buddy, struct page *head, uint64_t span)
 {
     struct page_group *group = page_to_group(head);
     uint64_t free = group->free | span << page_to_bit(head) % GROUP_PAGES;
 
     head->state = PAGE_STATE(PAGE_TAIL, 0, 0);
     group->free = free;
-    if (unlikely(group->rank != GROUP_UNRANKED || ~free == 0))
-        group_grew(buddy, group);
+    if (likely(group->rank == GROUP_UNRANKED && ~free != 0))
+        return false;
+    group_grew(buddy, group);
+    return true;
 }
 
-static noinline void give_locked(struct buddy *buddy, unsigned order, unsigned count, struct page **blocks)
+// As page_engine's give.
+static noinline unsigned give_locked(struct buddy *buddy, unsigned order, unsigned count, struct page **blocks)
 {
+    struct page **end = blocks + count, **at = end;
+    unsigned grown = 0;
+
     if (order >= GROUP_ORDER) {
-        for (unsigned i = 0; i < count; i++)
-            give_large(buddy, blocks[i], order);
-        return;
+        while (at != blocks && grown++ < GROWN_AT_ONCE)
+            give_large(buddy, *--at, order);
+        return (unsigned)(end - at);
     }
     uint64_t span = low_bits(1U << order);
-    for (unsigned i = 0; i < count; i++)
-        give_to_group(buddy, blocks[i], span);
+    while (at != blocks)
+        if (unlikely(give_to_group(buddy, *--at, span)) && ++grown == GROWN_AT_ONCE)
+            break;
+    return (unsigned)(end - at);
 }
 
 // What came back is counted and told to those who wait for it.
@@ -342,12 +360,13 @@ static always_inline void end_give(struct zone *zone, uint64_t pages, irqflags_t
         page_freed_hint(zone);
 }
 
-static void buddy_give(struct zone *zone, unsigned order, unsigned count, struct page **blocks)
+static unsigned buddy_give(struct zone *zone, unsigned order, unsigned count, struct page **blocks)
 {
     irqflags_t flags = spin_lock_irqsave(&zone->lock);
 
-    give_locked(buddy_of(zone), order, count, blocks);
+    count = give_locked(buddy_of(zone), order, count, blocks);
     end_give(zone, (uint64_t)count << order, flags);
+    return count;
 }
 
 static void buddy_give_large(struct zone *zone, struct page *head, unsigned order)
@@ -372,7 +391,7 @@ static void add_block(struct zone *zone, struct page *head, unsigned order, bool
     } else {
         if (is_blank)
             memset(head, 0, sizeof(struct page) << order);
-        give_locked(buddy, order, 1, &head);
+        (void)give_locked(buddy, order, 1, &head);
     }
     spin_unlock_irqrestore(&zone->lock, flags);
 }

@@ -61,7 +61,7 @@ bool page_depot_give_some(struct page_depot *depot)
 
     if (!page_depot_take(depot, pages))
         return false;
-    page_engine->give(&zones[zone_of_kernel], 0, depot->batch_pages, pages);
+    page_engine_give_all(&zones[zone_of_kernel], 0, depot->batch_pages, pages);
     return true;
 }
 

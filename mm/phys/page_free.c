@@ -36,8 +36,8 @@ static bool relieve(struct page_list *list, struct zone *zone, unsigned order)
     }
     unsigned count = page_list_relief_count(list);
 
-    list->top -= count;
-    page_engine->give(zone, order, count, list->top + 1);
+    if (count > 0)
+        list->top -= page_engine->give(zone, order, count, list->top + 1 - count);
     return list->top < list->limit;
 }
 
@@ -48,7 +48,7 @@ static noinline void put(struct page *page, unsigned order)
     struct zone *zone = home_zone(home);
 
     if (order >= PAGE_LIST_ORDERS) {
-        page_engine->give(zone, order, 1, &page);
+        page_engine_give_all(zone, order, 1, &page);
         return;
     }
     irqflags_t flags = arch_irq_save();
@@ -56,7 +56,7 @@ static noinline void put(struct page *page, unsigned order)
     if (list->top < list->limit || relieve(list, zone, order))
         *++list->top = page;
     else
-        page_engine->give(zone, order, 1, &page);
+        page_engine_give_all(zone, order, 1, &page);
     arch_irq_restore(flags);
 }
 

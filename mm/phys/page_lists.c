@@ -15,9 +15,6 @@
 #define ZEROED_SLOTS (1 + PAGE_LIST_SMALL_SLOTS(0))
 #define ALL_SLOTS (SUM(PAGE_LIST_SLOTS) + SMALL_HOMES * SUM(PAGE_LIST_SMALL_SLOTS) + ZEROED_SLOTS)
 
-// Blocks of a list that is emptied, with interrupts masked: of large ones each may have to be merged.
-#define GIVEN_AT_ONCE 16
-
 // No more than a quarter of a zone in all lists of all harts: a sixth in those of one mobility and a quarter of that in
 // each other's. Of a hart's part single pages have as much as four other orders.
 #define ZONE_SHARE 6
@@ -124,10 +121,10 @@ unsigned page_list_relief_count(struct page_list *list)
 // Gives a batch of a list's blocks back; returns how many. Interrupts are masked.
 static unsigned give_batch(struct page_list *list, unsigned index)
 {
-    unsigned count = (unsigned)min_of((uint64_t)(list->top - list->bottom), (uint64_t)GIVEN_AT_ONCE);
+    unsigned count = (unsigned)min_of((uint64_t)(list->top - list->bottom), (uint64_t)PAGE_BATCH_MAX);
 
     if (count > 0)
-        page_engine->give(home_zone(home_of(index)), order_of(index), count, list->top + 1 - count);
+        count = page_engine->give(home_zone(home_of(index)), order_of(index), count, list->top + 1 - count);
     list->top -= count;
     return count;
 }

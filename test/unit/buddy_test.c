@@ -71,7 +71,7 @@ static struct page *take_one(struct zone *zone, unsigned order, uint64_t keep_pa
 
 static void give_one(struct zone *zone, struct page *page, unsigned order)
 {
-    page_engine->give(zone, order, 1, &page);
+    page_engine_give_all(zone, order, 1, &page);
 }
 
 // A block is cut from larger ones, of which the rest stays free; when it comes back, all of them are whole again.
@@ -166,7 +166,7 @@ KTEST(buddy, keeps_what_it_is_told_to)
     if (page != NULL)
         give_one(zone, page, 1);
     EXPECT_EQ(take(zone, 0, MOBILITY_UNMOVABLE, free - 5, 8, pages), 5);
-    page_engine->give(zone, 0, 5, pages);
+    page_engine_give_all(zone, 0, 5, pages);
     EXPECT_EQ(zone->free_pages, free);
 }
 
@@ -183,7 +183,7 @@ KTEST(buddy, keeps_mobilities_apart)
     }
     EXPECT_EQ(check_zones(), 0);
     for (unsigned mobility = 0; mobility < 3; mobility++)
-        page_engine->give(zone, 0, 8, taken[mobility]);
+        page_engine_give_all(zone, 0, 8, taken[mobility]);
 }
 
 // When no page block is left for a mobility, others' memory is taken rather than none, to the last page.

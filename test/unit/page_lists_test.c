@@ -121,7 +121,7 @@ KTEST(page_lists, drain_amid_a_request_hides_no_page)
     page_engine = others.engine;
     EXPECT_EQ(others.count, array_count(others.taken));
     EXPECT_NOT_NULL(page);
-    page_engine->give(&zones[zone_of_kernel], 0, others.count, others.taken);
+    page_engine_give_all(&zones[zone_of_kernel], 0, others.count, others.taken);
     __free_pages(page, 0);
     chain_free(&chain);
 }

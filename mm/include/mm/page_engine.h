@@ -44,8 +44,9 @@ struct page_engine {
     int (*take)(struct zone *zone, const struct page_request *request, unsigned count,
                      struct page **blocks);
 
-    // `count` (at most PAGE_BATCH_MAX) blocks of one order back. Their heads are of type PAGE_HART.
-    void (*give)(struct zone *zone, unsigned order, unsigned count, struct page **blocks);
+    // Blocks of one order back, 1 to PAGE_BATCH_MAX, their heads of type PAGE_HART: the last of them, at least one, as
+    // many as can be taken without keeping interrupts waiting. Returns how many; the others are still the caller's.
+    unsigned (*give)(struct zone *zone, unsigned order, unsigned count, struct page **blocks);
 
     // One block of an order that no hart keeps a list of, and back: what callers of large blocks wait for. The block's
     // head has `state` then; NULL where take would have to look further than at the mobility's own blocks.
@@ -70,3 +71,10 @@ extern const struct page_engine buddy_engine;
 
 // The engine in use.
 extern const struct page_engine *page_engine;
+
+// All of them back.
+static inline void page_engine_give_all(struct zone *zone, unsigned order, unsigned count, struct page **blocks)
+{
+    while (count > 0)
+        count -= page_engine->give(zone, order, count, blocks);
+}

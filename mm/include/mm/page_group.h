@@ -12,13 +12,14 @@
 
 // (Z) the lock of the zone that the group lies in
 struct page_group {
-    uint64_t free;                     // (Z) bit n: page n is free, in a block smaller than the group
-    uint32_t next : 24, rank : 8;      // (Z) rank: 0 when no bit is set, else 1 + the largest order of a free block
-    uint32_t prev : 24, mobility : 8;  // (Z) of the page block: the same in all its groups
-};
+    uint64_t free;           // (Z) bit n: page n is free, in a block smaller than the group
+    uint32_t next, prev;     // (Z) groups of the same rank
+    uint8_t rank;            // (Z) 0 when no bit is set, else 1 + the largest order of a free block
+    uint8_t mobility;        // (Z) of the page block: the same in all its groups
+} __attribute__((aligned(32)));
 
-_Static_assert(sizeof(struct page_group) == 16, "an index is a shift");
-_Static_assert(MAX_PFN / GROUP_PAGES <= 1UL << 24, "a group's number fits its links");
+_Static_assert(sizeof(struct page_group) == 32, "an index is a shift");
+_Static_assert(MAX_PFN / GROUP_PAGES <= 1UL << 32, "a group's number fits its links");
 
 #define PAGE_GROUPS_BASE (ARCH_MEMMAP_BASE + MAX_PFN * sizeof(struct page))
 #define PAGE_GROUPS ((struct page_group *)PAGE_GROUPS_BASE)
