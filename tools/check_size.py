@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # Counts the kernel's lines against what a newcomer can read, and names the files that grew long.
 # SPDX-License-Identifier: BSD-2-Clause
-"""A line counts when it holds something besides comments and blanks. Tests and tools do not count, nor does what only
-the checked kernel has, which is a test of the others: what stands between #if CONFIG_CHECKED and its #else or #endif.
+"""A line counts when it holds something besides comments and blanks. Tests and tools do not count, nor does what is a
+test of the others: what only the checked kernel has (what stands between #if CONFIG_CHECKED and its #else or #endif),
+and what looks for errors in their use or prints what they hold, which nobody needs to follow them: INSTRUMENTS.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from run.emit import Report
 
 MM_LINES_MAX = 8_000
 KERNEL_LINES_MAX = 16_000
+INSTRUMENTS = ("mm/check/", "mm/kmem/slab_debug.c", "mm/kmem/slab_guard.c", "mm/vmap/guard_memory.c")
 # Past this many lines, comments included, a file may hold a second concept.
 LONG_FILE_LINES = 600
 LONG_FILE_SUFFIXES = (*C_SUFFIXES, ".py")
@@ -45,8 +47,13 @@ def main() -> int:
     root = parse_root("lines of the kernel against their limits")
     report = Report()
     by_folder: dict[str, int] = {}
+    instruments = 0
     for path in tree_files(root, KERNEL_FOLDERS):
-        if path.suffix in C_SUFFIXES:
+        if path.suffix not in C_SUFFIXES:
+            continue
+        if path.as_posix().startswith(INSTRUMENTS):
+            instruments += code_lines(read(root, path))
+        else:
             folder = "/".join(path.parts[: min(2, len(path.parts) - 1)])
             by_folder[folder] = by_folder.get(folder, 0) + code_lines(read(root, path))
 
@@ -57,6 +64,7 @@ def main() -> int:
                 print(f"# {path}: {length} lines, past {LONG_FILE_LINES}: is there a second concept?")
     for folder, lines in sorted(by_folder.items()):
         print(f"# {lines:6} {folder}")
+    print(f"# {instruments:6} instruments, apart")
 
     mm = sum(lines for folder, lines in by_folder.items() if folder.split("/")[0] == "mm")
     kernel = sum(by_folder.values())

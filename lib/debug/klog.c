@@ -111,6 +111,15 @@ void klog(enum klog_level level, const char *format, ...)
     va_end(args);
 }
 
+void klog_print_error(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    klog_va(KLOG_ERROR, format, args);
+    va_end(args);
+}
+
 void klog_set_level(enum klog_level level)
 {
     level_shown = level;

@@ -13,6 +13,9 @@ enum klog_level { KLOG_ERROR, KLOG_WARN, KLOG_INFO, KLOG_DEBUG };
 void klog(enum klog_level level, const char *format, ...) printf_like(2, 3);
 void klog_va(enum klog_level level, const char *format, va_list args);
 
+// At level KLOG_ERROR, for what prints to whom it is told.
+void klog_print_error(const char *format, ...) printf_like(1, 2);
+
 #define klog_error(...) klog(KLOG_ERROR, __VA_ARGS__)
 #define klog_warn(...) klog(KLOG_WARN, __VA_ARGS__)
 #define klog_info(...) klog(KLOG_INFO, __VA_ARGS__)

@@ -126,6 +126,23 @@ static void backtrace(printer_t print, const struct arch_registers *start, bool 
     }
 }
 
+unsigned backtrace_capture(uintptr_t caller, uintptr_t *frames, unsigned most)
+{
+    struct unwind_frame frame = {
+        .pc = (uintptr_t)__builtin_return_address(0), .sp = (uintptr_t)__builtin_dwarf_cfa(),
+    };
+    unsigned count = 0;
+
+    frames[0] = caller;
+    if (!enter_stack(&frame))
+        return 1;
+    do {
+        if (count > 0 || frame.pc == caller)
+            frames[count++] = frame.pc;
+    } while (count < most && unwind_step(&frame) == UNWIND_CALLER);
+    return max_of(count, 1U);
+}
+
 void backtrace_print(const struct arch_registers *start, bool is_trap)
 {
     backtrace(console_print, start, is_trap);

@@ -35,3 +35,7 @@ void panic_set_stack_of_hart(void *(*stack_of_hart)(unsigned hart_index));
 struct arch_registers;
 void backtrace_print(const struct arch_registers *start, bool is_trap);
 void backtrace_log(const struct arch_registers *start);
+
+// The same into frames[], up to `most` (at least 1) return addresses, from `caller` on: where that is not among those
+// that led here, it alone. Returns how many. Any context.
+unsigned backtrace_capture(uintptr_t caller, uintptr_t *frames, unsigned most);

@@ -30,5 +30,8 @@ struct debug_tables {
 bool symbol_lookup(uintptr_t pc, struct symbol *out);
 bool symbol_lookup_in(const struct debug_tables *tables, uintptr_t pc, struct symbol *out);
 
+// "name+0x12" of a return address into the text, or the bare address where no name is known. As format_text.
+int symbol_format(char *text, size_t size, uintptr_t return_address);
+
 // The tables of the running image.
 struct debug_tables symbol_kernel_tables(void);

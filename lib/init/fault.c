@@ -9,6 +9,8 @@
 #include <mm/kstack.h>
 #include <mm/page.h>
 #include <mm/pgtable.h>
+#include <mm/slab_debug.h>
+#include <mm/slab_guard.h>
 #include <mm/zone_layout.h>
 #include <arch/per_hart.h>
 #include <task/thread.h>
@@ -27,6 +29,9 @@ static const char *describe_place(vaddr_t address, enum arch_access access)
 {
     if (address.value < NULL_AREA_BYTES)
         return "a null pointer";
+    const char *poison = slab_poison_text(address.value);
+    if (poison != NULL)
+        return poison;
     if (!arch_vaddr_is_canonical(address))
         return "an address that does not exist";
     if ((int64_t)address.value > 0)
@@ -79,6 +84,8 @@ void upcall_trap(struct trap_frame *frame)
     if (access == ARCH_ACCESS_NONE)
         panic_on_trap(frame, "unexpected trap: %s", arch_trap_cause_name(frame));
     if (arch_vaddr_is_canonical(address) && is_spurious(frame, address, access))
+        return;
+    if (slab_guard_fault(vaddr_ptr(address), access_name(access)))
         return;
     if (kstack_is_overrun(address, &stack))
         panic_on_trap(frame, "%s of the guard below the stack %p", access_name(access), stack);

@@ -28,6 +28,7 @@
 #include <debug/panic.h>
 #include <mm/kernel_map.h>
 #include <mm/kmap.h>
+#include <mm/guard_memory.h>
 #include <mm/kmalloc.h>
 #include <mm/kstack.h>
 #include <mm/kstack_cache.h>
@@ -39,6 +40,7 @@
 #include <mm/page_zero.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
+#include <mm/slab_debug.h>
 #include <mm/vmalloc.h>
 #include <mm/zone.h>
 #include <platform/board.h>
@@ -67,6 +69,9 @@ BOOTARG_U64(watchdog, 0, 3600, 30, "s", "how long a hart may be deaf or a thread
 BOOTARG_TEXT(filter, 1792, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
 BOOTARG_CHOICE(prezero, "off|on", 0, "whether idle harts clear pages in advance for those who want them zeroed");
 BOOTARG_CHOICE(slab_check, "none|cheap", 0, "whether each free looks if an object starts there");
+BOOTARG_TEXT(slab_debug, 200, "none", "errors that caches look for: FLAGS[,CACHE...], flags F Z P U Gn");
+BOOTARG_CHOICE(init_on_alloc, "0|1", 0, "whether objects are cleared when they are allocated");
+BOOTARG_CHOICE(init_on_free, "0|1", 0, "whether objects are cleared when they are freed");
 BOOTARG_CHOICE(objects, "magazines|none", 0, "what stands on every hart in front of the slabs");
 BOOTARG_CHOICE(pcp, "on|off", 0, "whether every hart keeps lists of free pages in front of the zones");
 BOOTARG_CHOICE(log, "error|warn|info|debug", CONFIG_LOG_LEVEL, "log lines shown");
@@ -282,10 +287,16 @@ static init_code void start_allocators(void)
         refuse("%lu KB of RAM are free behind the kernel, too little: start-up needs %lu KB, with zones=%s", free_kb,
                needed_kb, bootarg_text("zones"));
     pgtable_use_granules(&kernel_pgtable);
+    const char *refused = slab_debug_init(bootarg_text("slab_debug"));
+    if (refused != NULL)
+        refuse("boot argument slab_debug: \"%s\": %s", bootarg_text("slab_debug"), refused);
+    slab_clear_init(bootarg_choice("init_on_alloc") == 1, bootarg_choice("init_on_free") == 1);
     slab_init(bootarg_choice("slab_check") == 1);
     magazines_init(bootarg_choice("objects") == 0);
     kmalloc_init();
     vmalloc_init();
+    if (!guard_memory_init())
+        refuse("no memory for the window of guarded objects, which slab_debug=%s asks for", bootarg_text("slab_debug"));
     kmap_init();
     kstack_cache_init();
     boot_instructions = arch_instructions() - boot_instructions;

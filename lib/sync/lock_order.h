@@ -29,6 +29,7 @@
     CLASS(STRESS, IRQ)                  /* test/stress: what harts hand to each other; leaf */ \
     CLASS(KMEM_CACHE, IRQ)              /* mm/kmem/kmem_cache.c; never held while pages are taken or given back */ \
     CLASS(OBJECT_DEPOT, IRQ)            /* mm/kmem/magazine.c; leaf */ \
+    CLASS(SLAB_GUARD, IRQ)              /* mm/kmem/slab_guard.c; hiding a page: REMOTE_FLUSH */ \
     CLASS(GRANULE_POOL, IRQ)            /* mm/phys/granule.c; leaf: pages are taken before it */ \
     CLASS(PAGE_DEPOT, IRQ)              /* mm/phys/page_depot.c; leaf: pages go back to zones after it */ \
     CLASS(ZONE, IRQ)                    /* mm/phys/buddy.c; leaf */ \

@@ -16,7 +16,7 @@ static const char *const kind_names[VMALLOC_KIND_COUNT] = {
     [VMALLOC_MAP] = "vmap",
     [VMALLOC_IO] = "ioremap",
     [VMALLOC_STACK] = "stack",
-    [VMALLOC_KMAP] = "kmap",
+    [VMALLOC_KMAP] = "kmap", [VMALLOC_GUARD] = "guarded objects",
 };
 
 static void print_area(const struct vmalloc_area *area, void *context unused_arg)

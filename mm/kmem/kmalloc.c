@@ -46,7 +46,7 @@ static void count_large(uint64_t blocks, uint64_t bytes, uint64_t pages)
     __atomic_fetch_add(&own->pages, pages, __ATOMIC_RELAXED);
 }
 
-void *kmalloc_own(struct page *head, size_t size, unsigned order)
+static always_inline void *own(struct page *head, size_t size, unsigned order)
 {
     if (unlikely(head == NULL))
         return NULL;
@@ -55,6 +55,23 @@ void *kmalloc_own(struct page *head, size_t size, unsigned order)
     page_set_type(head, PAGE_KMALLOC);
     count_large(1, size, 1UL << order);
     return page_to_virt(head);
+}
+
+static void *clear_block(struct page *head, unsigned order)
+{
+    return memset(page_to_virt(head), 0, PAGE_SIZE << order);
+}
+
+static noinline void *own_cleared(struct page *head, size_t size, unsigned order)
+{
+    void *block = own(head, size, order);
+
+    return block != NULL ? clear_block(head, order) : NULL;
+}
+
+void *kmalloc_own(struct page *head, size_t size, unsigned order)
+{
+    return unlikely(slab_clears_on_alloc) ? own_cleared(head, size, order) : own(head, size, order);
 }
 
 static void *alloc_large(size_t size, gfp_t gfp)
@@ -79,23 +96,36 @@ static void free_large(struct page *head)
         page_free_large(head, order);
 }
 
-void *kmalloc_sized(size_t size, gfp_t gfp)
+static void *alloc_sized(size_t size, gfp_t gfp, const void *caller)
 {
     if (size - 1 < KMALLOC_MAX_CACHE_BYTES)
-        return kmem_cache_alloc_any(kmalloc_cache_for(size, gfp), gfp);
+        return slab_alloc(kmalloc_cache_for(size, gfp), gfp, size, caller);
     return size == 0 ? ZERO_SIZE_PTR : alloc_large(size, gfp);
+}
+
+static noinline void free_cleared(struct page *head)
+{
+    clear_block(head, head->order);
+    free_large(head);
+}
+
+void *kmalloc_sized(size_t size, gfp_t gfp) { return alloc_sized(size, gfp, __builtin_return_address(0)); }
+
+static void *alloc_array(size_t count, size_t size, gfp_t gfp, const void *caller)
+{
+    size_t bytes;
+
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : alloc_sized(bytes, gfp, caller);
 }
 
 void *kmalloc_array(size_t count, size_t size, gfp_t gfp)
 {
-    size_t bytes;
-
-    return __builtin_mul_overflow(count, size, &bytes) ? NULL : kmalloc_sized(bytes, gfp);
+    return alloc_array(count, size, gfp, __builtin_return_address(0));
 }
 
 void *kcalloc(size_t count, size_t size, gfp_t gfp)
 {
-    return kmalloc_array(count, size, gfp | __GFP_ZERO);
+    return alloc_array(count, size, gfp | __GFP_ZERO, __builtin_return_address(0));
 }
 
 static bool is_nothing(const void *object)
@@ -136,7 +166,9 @@ static noinline void free_odd(const void *object, const void *caller)
 
     if (is_nothing(object))
         return;
-    if ((cache = class_cache(object)) != NULL)
+    if (slab_guard_holds(object))
+        slab_guard_free("kfree", NULL, object, caller);
+    else if ((cache = class_cache(object)) != NULL)
         cache_free(cache, object, caller);
     else
         slab_report_stranger("kfree", object, caller);
@@ -146,7 +178,9 @@ void kfree_any(const void *object)
 {
     struct page *head = large_block(object);
 
-    if (likely(head != NULL))
+    if (unlikely(head != NULL && slab_clears_on_free))
+        free_cleared(head);
+    else if (likely(head != NULL))
         free_large(head);
     else
         free_odd(object, __builtin_return_address(0));
@@ -159,10 +193,23 @@ size_t ksize(const void *object)
 
     if (is_nothing(object))
         return 0;
-    if ((cache = class_cache(object)) != NULL)
-        return slab_verdict_of(cache, object) == SLAB_IN_USE ? cache->object_bytes : 0;
-    head = large_block(object);
-    return head != NULL ? PAGE_SIZE << head->order : 0;
+    if (slab_guard_holds(object))
+        return slab_guard_size(object);
+    if ((cache = class_cache(object)) == NULL) {
+        head = large_block(object);
+        return head != NULL ? PAGE_SIZE << head->order : 0;
+    }
+    if (slab_verdict_of(cache, object) != SLAB_IN_USE)
+        return 0;
+    return is_debugged(cache) ? slab_debug_requested(cache, object) : cache->object_bytes;
+}
+
+// The class's cache when it records what was asked for, else NULL: the rest of the object is nobody's then.
+static struct kmem_cache *recording_cache(const void *object)
+{
+    struct kmem_cache *cache = class_cache(object);
+
+    return cache != NULL && is_debugged(cache) ? cache : NULL;
 }
 
 // A class object's request is not recorded. So whenever a block with __GFP_ZERO gets a new request, all
@@ -170,31 +217,36 @@ size_t ksize(const void *object)
 void *krealloc(const void *object, size_t size, gfp_t gfp)
 {
     void *same = (void *)(uintptr_t)object;
+    const void *caller = __builtin_return_address(0);
 
     if (is_nothing(object))
-        return kmalloc_sized(size, gfp);
+        return alloc_sized(size, gfp, caller);
     if (size == 0) {
         kfree(object);
         return ZERO_SIZE_PTR;
     }
-    size_t held = ksize(object);
-    if (held == 0) {
-        slab_report_stranger("krealloc", object, __builtin_return_address(0));
+    size_t used = ksize(object);
+    if (used == 0) {
+        slab_report_stranger("krealloc", object, caller);
         return NULL;
     }
-    if (size <= held) {
+    struct kmem_cache *recording = recording_cache(object);
+    if (size <= (recording != NULL ? recording->object_bytes : used)) {
         struct page *head = large_block(object);
+        size_t from = min_of(size, used), to = recording != NULL ? size : used;
+        if (recording != NULL)
+            slab_debug_resize(recording, same, size);
         if (gfp & __GFP_ZERO)
-            memset((char *)same + size, 0, held - size);
+            memset((char *)same + from, 0, to - from);
         if (head != NULL) {
             count_large(0, size - head->bytes_requested, 0);
             head->bytes_requested = size;
         }
         return same;
     }
-    void *larger = kmalloc_sized(size, gfp);
+    void *larger = alloc_sized(size, gfp, caller);
     if (larger != NULL) {
-        memcpy(larger, object, held);
+        memcpy(larger, object, used);
         kfree(object);
     }
     return larger;
@@ -205,7 +257,7 @@ char *kstrdup(const char *text, gfp_t gfp)
     if (text == NULL)
         return NULL;
     size_t size = strlen(text) + 1;
-    char *copy = kmalloc_sized(size, gfp);
+    char *copy = alloc_sized(size, gfp, __builtin_return_address(0));
     if (copy != NULL)
         memcpy(copy, text, size);
     return copy;
@@ -238,8 +290,9 @@ void kmalloc_init(void)
                    align = is_power_of_two(size) ? min_of(size, PAGE_SIZE) : 0;
             char name[SLAB_NAME_BYTES];
             format_text(name, sizeof(name), "%skmalloc-%zu", prefix[is_dma], size);
-            kmalloc_caches[is_dma][class] = kmem_cache_create_at(is_dma * KMALLOC_CLASSES + class, name, size, align,
-                                                                 flags[is_dma], NULL, NULL);
+            // The short ways look at the class's place: they find nothing there where they would not clear.
+            unsigned place = slab_clears_on_alloc ? 2 * KMALLOC_CLASSES : is_dma * KMALLOC_CLASSES + class;
+            kmalloc_caches[is_dma][class] = kmem_cache_create_at(place, name, size, align, flags[is_dma], NULL, NULL);
         }
     for (unsigned i = 0; i < array_count(fine_class); i++)
         fine_class[i] = (uint8_t)kmalloc_class((i + 1) * FINE_STEP);

@@ -24,6 +24,7 @@
 #include <mm/page_holder.h>
 #include <mm/page_lists.h>
 #include <mm/shrinker.h>
+#include <mm/slab_debug.h>
 #include <mm/zone.h>
 #include <sync/preempt.h>
 #include <sync/sched.h>
@@ -37,6 +38,7 @@
 
 static struct kmem_cache cache_cache;      // of the struct kmem_caches
 static bool checks_frees;                  // (C)
+bool slab_clears_on_alloc, slab_clears_on_free;
 static struct list all_caches = LIST_INIT(all_caches);
 static struct spinlock cache_list_lock = SPINLOCK_INIT(CACHE_LIST);
 
@@ -181,11 +183,11 @@ static noinline void *grow_and_take(struct kmem_cache *cache, gfp_t gfp)
     return object;
 }
 
-static void clear_object(const struct kmem_cache *cache, void *object)
+static void clear_object(const struct kmem_cache *cache, gfp_t gfp, void *object, size_t size)
 {
     if (likely(cache->constructor == NULL))
-        memset(object, 0, cache->object_bytes);
-    else
+        memset(object, 0, size);
+    else if (gfp & __GFP_ZERO)
         slab_report_bad_call("kmem_cache_alloc", cache->name,
                              "__GFP_ZERO would undo the constructor: ignored");
 }
@@ -207,21 +209,35 @@ static void *take(struct kmem_cache *cache, gfp_t gfp)
     }
     if (unlikely(object == NULL))
         object = grow_and_take(cache, gfp);
-    if (object != NULL && has_magazines(cache))
+    if (object != NULL && has_marks(cache))
         *object_mark(cache, object) = 0;
     return object;
 }
 
-void *kmem_cache_alloc_any(struct kmem_cache *cache, gfp_t gfp)
+void *slab_alloc(struct kmem_cache *cache, gfp_t gfp, size_t size, const void *caller)
 {
     might_sleep_if(gfp_may_sleep(gfp));
     if (unlikely(is_fault_injected(gfp)))
         return NULL;
 
-    void *object = take(cache, gfp);
-    if (unlikely(gfp & __GFP_ZERO) && object != NULL)
-        clear_object(cache, object);
+    void *object = cache->flags & SLAB_GUARD ? slab_guard_alloc(cache, size, caller) : NULL;
+    // What lies behind the request is nobody's where that is looked after, and else may become the caller's later.
+    size_t owned = object != NULL || is_debugged(cache) ? size : cache->object_bytes;
+    if (likely(object == NULL)) {
+        object = take(cache, gfp);
+        if (unlikely(object == NULL))
+            return NULL;
+        if (unlikely(is_debugged(cache)))
+            slab_debug_alloc(cache, object, size, caller);
+    }
+    if (unlikely(gfp & __GFP_ZERO) || slab_clears_on_alloc)
+        clear_object(cache, gfp, object, owned);
     return object;
+}
+
+void *kmem_cache_alloc_any(struct kmem_cache *cache, gfp_t gfp)
+{
+    return slab_alloc(cache, gfp, cache->object_bytes, __builtin_return_address(0));
 }
 
 void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp)
@@ -256,17 +272,28 @@ void slab_free(const char *operation, struct kmem_cache *cache, const void *obje
 
     if (object == NULL)
         return;
+    if (unlikely(slab_guard_holds(object))) {
+        slab_guard_free(operation, cache, object, caller);
+        return;
+    }
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
     enum slab_verdict verdict = slab_examine(cache, object, &slab, &index);
-    bool is_marked = verdict == SLAB_IN_USE && has_magazines(cache);
-    if (is_marked)
+    if (verdict == SLAB_IN_USE && has_marks(cache))
         *object_mark(cache, object) = object_tag(object);
     spin_unlock_irqrestore(&cache->lock, flags);
 
-    if (unlikely(verdict != SLAB_IN_USE))
+    if (unlikely(verdict != SLAB_IN_USE)) {
         slab_report_misuse(operation, cache, object, verdict, caller);
-    else if (is_marked)
-        slab_free_marked((void *)(uintptr_t)object, (uintptr_t)cache);
+        return;
+    }
+    void *freed = (void *)(uintptr_t)object;
+    if (unlikely(is_debugged(cache)))
+        slab_debug_free(cache, freed, caller);
+    else if (slab_clears_on_free && cache->constructor == NULL && cache != &cache_cache)
+        memset((char *)freed + has_magazines(cache) * sizeof(uint64_t), 0,
+               cache->stride_bytes - has_magazines(cache) * sizeof(uint64_t));
+    if (has_magazines(cache))
+        slab_free_marked(freed, (uintptr_t)cache);
     else
         put(cache, slab, index);
 }
@@ -315,30 +342,31 @@ size_t kmem_cache_alloc_rest(struct kmem_cache *cache, gfp_t gfp, size_t done, s
     might_sleep_if(gfp_may_sleep(gfp));
     if (unlikely(done < count && is_fault_injected(gfp)))
         return 0;
+    bool is_one_by_one = (cache->flags & SLAB_DEBUG_FLAGS) != 0 || slab_clears_on_alloc;
     while (done < count) {
-        if (!has_magazines(cache))
+        if (!has_magazines(cache) && !is_one_by_one)
             done += slab_take_some(cache, (unsigned)min_of(count - done, (size_t)LOCKED_BATCH), objects + done);
-        else
+        else if (!is_one_by_one)
             done += magazines_pop_some(cache, count - done, objects + done);
         if (done == count)
             break;
-        objects[done] = take(cache, gfp);
+        objects[done] = is_one_by_one ? slab_alloc(cache, gfp, cache->object_bytes, __builtin_return_address(0))
+                                      : take(cache, gfp);
         if (objects[done] == NULL) {
             kmem_cache_free_bulk(cache, done, objects);
             return 0;
         }
         done++;
     }
-    if (gfp & __GFP_ZERO)
-        for (size_t i = 0; i < count; i++)
-            clear_object(cache, objects[i]);
+    for (size_t i = 0; i < count && (gfp & __GFP_ZERO) && !is_one_by_one; i++)
+        clear_object(cache, gfp, objects[i], cache->object_bytes);
     return count;
 }
 
 void kmem_cache_free_rest(struct kmem_cache *cache, size_t done, size_t count, void **objects)
 {
     while (done < count) {
-        if (has_magazines(cache))
+        if (has_magazines(cache) && cache->free != slab_free_direct)
             done += magazines_push_some(cache, count - done, objects + done);
         if (done < count)
             slab_free("kmem_cache_free_bulk", cache, objects[done++], __builtin_return_address(0));
@@ -369,7 +397,7 @@ void kmem_cache_trim_all(void)
 
 uint64_t kmem_cache_live_objects(const struct kmem_cache *cache)
 {
-    return cache->active_objects - magazines_objects(cache);
+    return cache->active_objects - magazines_objects(cache) + slab_guard_live(cache);
 }
 
 uint64_t kmem_cache_empty_pages(void)
@@ -428,13 +456,18 @@ static bool set_up(struct kmem_cache *cache, const char *name, size_t size, size
             line /= 2;
         align = max_of(align, line);
     }
+    // A cache that is gone stays to be read by who asks for objects of it all the same.
+    flags |= cache != &cache_cache ? slab_debug_flags(name) : 0;
+    flags |= flags & SLAB_DEBUG_FLAGS ? SLAB_NO_MAGAZINES : 0;
     spin_lock_init(&cache->lock, KMEM_CACHE);
     spin_lock_init(&cache->depot.lock, OBJECT_DEPOT);
-    cache->alloc = flags & SLAB_NO_MAGAZINES ? kmem_cache_alloc_any : constructor != NULL ? magazine_alloc_constructed
-                                                                                          : magazine_alloc;
-    cache->free = flags & SLAB_NO_MAGAZINES ? slab_free_direct : checks_frees ? magazine_free_checked
-                  : constructor != NULL     ? magazine_free_constructed
-                                            : magazine_free;
+    cache->alloc = flags & SLAB_NO_MAGAZINES || slab_clears_on_alloc ? kmem_cache_alloc_any
+                   : constructor != NULL                        ? magazine_alloc_constructed
+                                                                : magazine_alloc;
+    cache->free = flags & SLAB_NO_MAGAZINES || slab_clears_on_free ? slab_free_direct
+                  : checks_frees                              ? magazine_free_checked
+                  : constructor != NULL                       ? magazine_free_constructed
+                                                              : magazine_free;
     string_copy(cache->name, name, SLAB_NAME_BYTES);
     cache->object_bytes = (uint32_t)size;
     // A constructed object has its mark in the word before it.
@@ -445,6 +478,8 @@ static bool set_up(struct kmem_cache *cache, const char *name, size_t size, size
     cache->flags = flags;
     cache->constructor = constructor;
     cache->destructor = destructor;
+    if (flags & SLAB_RECORD_FLAGS)
+        cache->stride_bytes = (uint32_t)slab_debug_lay_out(cache, align);
     return slab_lay_out(cache);
 }
 
@@ -505,8 +540,7 @@ static unsigned find_in_use_locked(const struct kmem_cache *cache, unsigned limi
         for (uint32_t frame = lists[list]; frame != 0 && found < limit; frame = pfn_to_page(pfn(frame))->next)
             for (unsigned index = 0; index < cache->objects_per_slab && found < limit; index++)
                 if (!slab_object_is_free(cache, pfn_to_page(pfn(frame)), index))
-                    objects[found++] = (char *)page_to_virt(pfn_to_page(pfn(frame))) + cache->first_offset +
-                                       (size_t)index * cache->stride_bytes;
+                    objects[found++] = slab_object_at(cache, pfn_to_page(pfn(frame)), index);
     return found;
 }
 
@@ -528,7 +562,7 @@ int kmem_cache_destroy(struct kmem_cache *cache)
         page_lists_drain_all();
     spin_lock(&cache_list_lock);
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
-    uint64_t in_use = cache->active_objects;
+    uint64_t in_use = cache->active_objects + slab_guard_live(cache);
     irq_meter_pause("a cache is destroyed too early: what is alive in it is looked for");
     unsigned found = in_use != 0 ? find_in_use_locked(cache, REPORTED_LEAKS, leaks) : 0;
     irq_meter_resume();
@@ -541,8 +575,10 @@ int kmem_cache_destroy(struct kmem_cache *cache)
 
     if (in_use != 0) {
         slab_report_bad_call("kmem_cache_destroy", cache->name, "objects are still in use: the cache stays");
-        for (unsigned i = 0; i < found; i++)
+        for (unsigned i = 0; i < found; i++) {
             klog_error("slab: %s: in use: %p (%u of %lu)\n", cache->name, leaks[i], i + 1, in_use);
+            (void)slab_print_users(leaks[i], klog_print_error);
+        }
         return -EBUSY;
     }
     detach_empty(cache, UINT64_MAX, &leaving);
@@ -571,6 +607,18 @@ void kmem_cache_for_each(void (*visit)(struct kmem_cache *cache, void *context),
 }
 
 bool slab_checks_frees(void) { return checks_frees; }
+
+bool kfree_is_short(const struct kmem_cache *cache)
+{
+    return (cache->flags & SLAB_KMALLOC) != 0 && (cache->flags & SLAB_DEBUG_FLAGS) == 0 && !checks_frees &&
+           !slab_clears_on_free;
+}
+
+void slab_clear_init(bool on_alloc, bool on_free)
+{
+    slab_clears_on_alloc = on_alloc;
+    slab_clears_on_free = on_free;
+}
 
 void slab_init(bool is_checking)
 {

@@ -402,9 +402,15 @@ uint64_t magazines_trim(struct kmem_cache *cache)
 
 // --- Places
 
+int32_t magazines_offset(unsigned place)
+{
+    return (int32_t)(hart_stack_offset(object_stacks) + (int64_t)(place * sizeof(struct hart_stack)));
+}
+
 int magazines_open(struct kmem_cache *cache, unsigned place)
 {
     cache->stack_index = OBJECT_STACKS;
+    cache->stack_offset = magazines_offset(place);
     if (cache->flags & SLAB_NO_MAGAZINES)
         return 0;
     while (place < OBJECT_STACKS && owners[place] != NULL)
@@ -415,7 +421,7 @@ int magazines_open(struct kmem_cache *cache, unsigned place)
     if (place >= opened)
         __atomic_store_n(&opened, place + 1, __ATOMIC_RELEASE);
     cache->stack_index = place;
-    cache->stack_offset = (int32_t)(hart_stack_offset(object_stacks) + (int64_t)(place * sizeof(struct hart_stack)));
+    cache->stack_offset = magazines_offset(place);
     cache->depot.size = first_size(cache);
     return 0;
 }

@@ -99,13 +99,22 @@ restartable void kfree(const void *object)
         slab_free_marked(mark, owner);
 }
 
-// One function for each class, so that its stack's place is a constant.
+// Two functions for each class, so that its stack's place is a constant: for all of an object, and for a part of it,
+// whose size nobody looks at unless it is wanted for the record.
 #define KMALLOC_CLASS(class) \
-    restartable void *kmalloc_class_##class(gfp_t gfp) \
+    restartable void *kmalloc_whole_##class(gfp_t gfp) \
     { \
         uint64_t *object = hart_stack_pop_of(object_stacks, class); \
         if (unlikely(object == NULL)) \
             return kmem_cache_alloc_any(kmalloc_caches[0][class], gfp); \
+        *object = 0; \
+        return object; \
+    } \
+    restartable void *kmalloc_part_##class(size_t size, gfp_t gfp) \
+    { \
+        uint64_t *object = hart_stack_pop_of(object_stacks, class); \
+        if (unlikely(object == NULL)) \
+            return kmalloc_sized(size, gfp); \
         *object = 0; \
         return object; \
     }
@@ -133,7 +142,7 @@ static int32_t small_offset[KMALLOC_SMALL_BYTES / 8];
 void kmalloc_offsets_init(void)
 {
     for (unsigned i = 0; i < array_count(small_offset); i++)
-        small_offset[i] = kmalloc_caches[0][kmalloc_class(i * 8 + 8)]->stack_offset;
+        small_offset[i] = magazines_offset(kmalloc_class(i * 8 + 8));
 }
 
 restartable void *kmalloc_plain(size_t size, gfp_t gfp)
@@ -187,7 +196,7 @@ static bool is_plain(const struct kmem_cache *cache, size_t count)
 
 size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, void **objects)
 {
-    if (likely(is_plain(cache, count) && !(gfp & __GFP_ZERO))) {
+    if (likely(is_plain(cache, count) && cache->alloc == magazine_alloc && !(gfp & __GFP_ZERO))) {
         irqflags_t flags = arch_irq_save();
         struct hart_stack *stack = hart_stack_of(cache->stack_offset);
         void **top = stack->top;

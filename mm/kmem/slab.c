@@ -50,6 +50,24 @@ static unsigned objects_in(size_t bytes, size_t first, size_t stride)
     return (unsigned)objects;
 }
 
+static void set_colours(struct kmem_cache *cache)
+{
+    size_t step = max_of((size_t)cache->align_bytes, (size_t)CACHE_LINE_BYTES);
+    size_t used = cache->first_offset + (size_t)cache->objects_per_slab * cache->stride_bytes +
+                  bitmap_words(cache->objects_per_slab) * sizeof(uint64_t);
+    size_t colours = (slab_bytes(cache) - used) / step + 1;
+
+    cache->colour_mask = (1U << highest_bit(colours)) - 1;
+    cache->colour_shift = lowest_bit(step);
+}
+
+// Where a slab's first object is, from the slab's start.
+static inline uint64_t first_of(const struct kmem_cache *cache, const struct page *slab)
+{
+    return cache->first_offset +
+           ((page_to_pfn(slab).value >> cache->slab_order & cache->colour_mask) << cache->colour_shift);
+}
+
 // The smallest order that wastes at most 1/16 of the slab; if none does, the one that wastes the smallest
 // part.
 bool slab_lay_out(struct kmem_cache *cache)
@@ -75,6 +93,7 @@ bool slab_lay_out(struct kmem_cache *cache)
             break;
     }
     cache->map_shift = map_shift_for(cache->objects_per_slab);
+    set_colours(cache);
     cache->stride_reciprocal = ((1UL << RECIPROCAL_SHIFT) + stride - 1) / stride;
     return true;
 }
@@ -85,9 +104,9 @@ static inline uint64_t *slab_words(const struct kmem_cache *cache, const struct 
            bitmap_words(cache->objects_per_slab);
 }
 
-static void *object_at(const struct kmem_cache *cache, const struct page *slab, unsigned index)
+void *slab_object_at(const struct kmem_cache *cache, const struct page *slab, unsigned index)
 {
-    return (char *)page_to_virt(slab) + cache->first_offset + (size_t)index * cache->stride_bytes;
+    return (char *)page_to_virt(slab) + first_of(cache, slab) + (size_t)index * cache->stride_bytes;
 }
 
 static void mark_all_free(const struct kmem_cache *cache, struct page *slab)
@@ -119,7 +138,7 @@ struct page *kmem_getpages(struct kmem_cache *cache, gfp_t gfp)
     slab->next = slab->prev = 0;
     mark_all_free(cache, slab);
     // In every page, so that an object's own page leads to its cache; what kfree may take is told by the lowest bit.
-    void *owner = (void *)((uintptr_t)cache | ((cache->flags & SLAB_KMALLOC) != 0 && !slab_checks_frees()));
+    void *owner = (void *)((uintptr_t)cache | kfree_is_short(cache));
     for (uint64_t i = 0; i < 1UL << cache->slab_order; i++)
         slab[i].owner = owner;
     page_set_type(slab, PAGE_SLAB);
@@ -147,10 +166,12 @@ struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
     struct page *slab = kmem_getpages(cache, gfp);
 
     for (unsigned index = 0; slab != NULL && index < cache->objects_per_slab; index++) {
-        void *object = object_at(cache, slab, index);
-        if (cache->constructor != NULL)
+        void *object = slab_object_at(cache, slab, index);
+        if (unlikely(is_debugged(cache)))
+            slab_debug_construct(cache, object);
+        else if (cache->constructor != NULL)
             cache->constructor(object);
-        if (has_magazines(cache))
+        if (has_marks(cache))
             *object_mark(cache, object) = object_tag(object);
     }
     return slab;
@@ -158,9 +179,10 @@ struct page *slab_create(struct kmem_cache *cache, gfp_t gfp)
 
 void slab_destroy(struct kmem_cache *cache, struct page *slab)
 {
-    if (cache->destructor != NULL)
-        for (unsigned index = 0; index < cache->objects_per_slab; index++)
-            cache->destructor(object_at(cache, slab, index));
+    for (unsigned index = 0; index < cache->objects_per_slab && is_debugged(cache); index++)
+        slab_debug_leave(cache, slab_object_at(cache, slab, index));
+    for (unsigned index = 0; index < cache->objects_per_slab && cache->destructor != NULL; index++)
+        cache->destructor(slab_object_at(cache, slab, index));
     kmem_freepages(cache, slab);
 }
 
@@ -190,7 +212,7 @@ void *slab_take(struct kmem_cache *cache, struct page *slab)
         index = take_bit_of_words(cache, slab);
     }
     slab->refcount++;
-    return object_at(cache, slab, index);
+    return slab_object_at(cache, slab, index);
 }
 
 void slab_put(struct kmem_cache *cache, struct page *slab, unsigned index)
@@ -204,7 +226,7 @@ void slab_put(struct kmem_cache *cache, struct page *slab, unsigned index)
 
 int slab_object_index(const struct kmem_cache *cache, const struct page *slab, const void *object)
 {
-    uint64_t offset = (uint64_t)((const char *)object - (const char *)page_to_virt(slab)) - cache->first_offset;
+    uint64_t offset = (uint64_t)((const char *)object - (const char *)page_to_virt(slab)) - first_of(cache, slab);
     uint64_t index = offset * cache->stride_reciprocal >> RECIPROCAL_SHIFT;
 
     return index < cache->objects_per_slab && index * cache->stride_bytes == offset ? (int)index : -1;
@@ -241,7 +263,7 @@ enum slab_verdict slab_examine(const struct kmem_cache *cache, const void *objec
     if (unlikely(found < 0))
         return SLAB_INTERIOR;
     if (unlikely(slab_object_is_free(cache, head, (unsigned)found) ||
-                 (has_magazines(cache) && *object_mark(cache, object) == object_tag(object))))
+                 (has_marks(cache) && *object_mark(cache, object) == object_tag(object))))
         return SLAB_FREE;
     *slab = head;
     *index = (unsigned)found;

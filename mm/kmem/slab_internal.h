@@ -2,25 +2,72 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include <arch/smp.h>
+#include <arch/time.h>
+#include <debug/panic.h>
+#include <debug/symbols.h>
 #include <mm/slab.h>
+#include <mm/slab_debug.h>
+#include <mm/slab_guard.h>
 
 // Derives slab_order, objects_per_slab, map_shift and stride_reciprocal from stride_bytes. False when the
 // largest block holds no object.
 bool slab_lay_out(struct kmem_cache *cache);
+
+// Who used an object, and from where: the caller first.
+#define SLAB_USER_FRAMES 8
+struct slab_user {
+    uint64_t when;                 // arch_time()
+    uint32_t hart, depth;          // depth 0: nobody yet
+    uintptr_t frame[SLAB_USER_FRAMES];
+};
+void slab_user_note(struct slab_user *user, const void *caller);
+void slab_user_print(const struct slab_user *user, const char *did, void (*print)(const char *format, ...));
+
+// What slab_debug= says of a cache: SLAB_ flags. And the life of an object in a cache with such flags: lays out
+// (returns the stride), constructed with its slab, given out for `size` bytes, given back, gone with its slab. No lock
+// is held.
+uint32_t slab_debug_flags(const char *cache_name);
+size_t slab_debug_lay_out(struct kmem_cache *cache, size_t align);
+void slab_debug_construct(struct kmem_cache *cache, void *object);
+void slab_debug_alloc(struct kmem_cache *cache, void *object, size_t size, const void *caller);
+void slab_debug_free(struct kmem_cache *cache, void *object, const void *caller);
+void slab_debug_leave(struct kmem_cache *cache, void *object);
+
+// The bytes that an object in use was asked for, and its new ones.
+size_t slab_debug_requested(const struct kmem_cache *cache, const void *object);
+void slab_debug_resize(const struct kmem_cache *cache, void *object, size_t size);
+
+uint64_t *slab_debug_mark(const struct kmem_cache *cache, const void *object);
+const void *slab_debug_allocated_by(const struct kmem_cache *cache, const void *object);
 
 static always_inline bool has_magazines(const struct kmem_cache *cache)
 {
     return (cache->flags & SLAB_NO_MAGAZINES) == 0;
 }
 
-// What says that an object is free, and where: in its first word, or before it where that is constructed. The address
-// of its own struct page: nobody else stores that there, and who looks for it has it at hand.
+// Whether something is recorded around each object (slab_debug.c).
+static always_inline bool is_debugged(const struct kmem_cache *cache) { return cache->record_offset != 0; }
+
+// Whether a free object is marked, wherever it is.
+static always_inline bool has_marks(const struct kmem_cache *cache)
+{
+    return has_magazines(cache) || is_debugged(cache);
+}
+
+// What says that an object is free, and where: in its first word, or before it where that is constructed, or in what is
+// recorded of it. The address of its own struct page: nobody else stores that there, and who looks for it has it at
+// hand.
 static always_inline uint64_t object_tag(const void *object) { return (uintptr_t)virt_to_page(object); }
 
 static always_inline uint64_t *object_mark(const struct kmem_cache *cache, const void *object)
 {
-    return (uint64_t *)(uintptr_t)object - (cache->constructor != NULL);
+    return unlikely(is_debugged(cache)) ? slab_debug_mark(cache, object)
+                                        : (uint64_t *)(uintptr_t)object - (cache->constructor != NULL);
 }
+
+// Whether the short way of kfree may take the cache's objects: what it does is all that a free of them needs.
+bool kfree_is_short(const struct kmem_cache *cache);
 
 // A slab of constructed, free objects, on no list; NULL without memory. No lock is held: constructors run
 // here.
@@ -83,6 +130,11 @@ void slab_free_marked(void *object, uintptr_t owner);
 size_t magazines_pop_some(struct kmem_cache *cache, size_t count, void **objects);
 size_t magazines_push_some(struct kmem_cache *cache, size_t count, void **objects);
 
+// An object for `size` bytes of it, in the name of who asked; and whether objects without constructor are cleared on
+// the way out, and back in.
+void *slab_alloc(struct kmem_cache *cache, gfp_t gfp, size_t size, const void *caller);
+extern bool slab_clears_on_alloc, slab_clears_on_free;         // (C)
+
 // Frees an object or reports why not, in the name of the public call (`operation`) and of who made it.
 void slab_free(const char *operation, struct kmem_cache *cache, const void *object, const void *caller);
 
@@ -92,3 +144,4 @@ void slab_report_misuse(const char *operation, const struct kmem_cache *cache, c
                         enum slab_verdict verdict, const void *caller);
 void slab_report_stranger(const char *operation, const void *object, const void *caller);
 void slab_report_bad_call(const char *operation, const char *name, const char *why);
+void slab_count_misuse(void);

@@ -5,6 +5,7 @@
 
 #include <base/format.h>
 #include <debug/klog.h>
+#include <mm/slab_debug.h>
 
 static uint64_t misuse_count;      // (A)
 
@@ -12,6 +13,8 @@ uint64_t slab_misuse_count(void)
 {
     return __atomic_load_n(&misuse_count, __ATOMIC_RELAXED);
 }
+
+void slab_count_misuse(void) { __atomic_fetch_add(&misuse_count, 1, __ATOMIC_RELAXED); }
 
 enum slab_verdict slab_verdict_of(struct kmem_cache *cache, const void *object)
 {
@@ -61,10 +64,11 @@ cold void slab_report_misuse(const char *operation, const struct kmem_cache *cac
 {
     char found[128] = "";
 
-    __atomic_fetch_add(&misuse_count, 1, __ATOMIC_RELAXED);
+    slab_count_misuse();
     describe(found, sizeof(found), object, verdict);
     klog_error("slab: %s: %s(%p) called by %p: %s\n", cache != NULL ? cache->name : "kmalloc", operation,
                object, caller, found);
+    (void)slab_print_users(object, klog_print_error);
 }
 
 cold void slab_report_stranger(const char *operation, const void *object, const void *caller)
@@ -80,6 +84,6 @@ cold void slab_report_stranger(const char *operation, const void *object, const 
 
 cold void slab_report_bad_call(const char *operation, const char *name, const char *why)
 {
-    __atomic_fetch_add(&misuse_count, 1, __ATOMIC_RELAXED);
+    slab_count_misuse();
     klog_error("slab: %s: %s: %s\n", name != NULL && name[0] != '\0' ? name : "-", operation, why);
 }

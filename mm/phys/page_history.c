@@ -148,12 +148,8 @@ static void print_event(const struct event *event, uint64_t head, void (*print)(
     };
     uint64_t microseconds = event->when / max_of(arch_timer_hz() / 1000000, 1UL);
     char by[SYMBOL_NAME_BYTES + 16], what[32];
-    struct symbol symbol;
 
-    if (symbol_lookup((uintptr_t)event->caller - 1, &symbol))
-        format_text(by, sizeof(by), "%s+%#zx", symbol.name, symbol.offset_bytes + 1);
-    else
-        format_text(by, sizeof(by), "%p", event->caller);
+    symbol_format(by, sizeof(by), (uintptr_t)event->caller);
     if (event->event == PAGE_NOW_TYPE)
         format_text(what, sizeof(what), "became %s", page_type_name(event->detail));
     else
@@ -172,20 +168,9 @@ static void show(uint64_t frame, void (*print)(const char *format, ...))
         print_event(&found.latest[i].event, found.latest[i].head, print);
 }
 
-static void print_to_log(const char *format, ...) printf_like(1, 2);
-
-static void print_to_log(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    klog_va(KLOG_ERROR, format, args);
-    va_end(args);
-}
-
 void page_history_print(pfn_t frame)
 {
-    show(frame.value, print_to_log);
+    show(frame.value, klog_print_error);
 }
 
 static int command_pagehistory(int argc, char **argv)

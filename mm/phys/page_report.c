@@ -146,15 +146,11 @@ static void format_cause(char *text, size_t size, const struct view *views, gfp_
 
 static void report_request(const void *caller, gfp_t gfp, unsigned order)
 {
-    char flags[GFP_TEXT_BYTES];
-    struct symbol symbol;
+    char flags[GFP_TEXT_BYTES], by[SYMBOL_NAME_BYTES + 16];
 
     gfp_format(flags, sizeof(flags), gfp);
-    if (symbol_lookup((uintptr_t)caller - 1, &symbol))
-        klog_warn("page allocation failed: order %u, %s, asked by %s+%#lx (%p)\n", order, flags, symbol.name,
-                  symbol.offset_bytes + 1, caller);
-    else
-        klog_warn("page allocation failed: order %u, %s, asked by %p\n", order, flags, caller);
+    symbol_format(by, sizeof(by), (uintptr_t)caller);
+    klog_warn("page allocation failed: order %u, %s, asked by %s (%p)\n", order, flags, by, caller);
 }
 
 static void report_zone(const struct view *view)

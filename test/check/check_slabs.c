@@ -7,6 +7,7 @@
 
 #include <debug/irq_meter.h>
 #include <mm/slab.h>
+#include <mm/slab_debug.h>
 
 static void defect(struct check *check, const struct kmem_cache *cache, uint64_t frame, const char *why)
 {
@@ -71,6 +72,8 @@ static void check_cache(struct kmem_cache *cache, void *context)
         defect_of_cache(check, cache, "slabs are leaving though nobody is at work");
     irq_meter_resume();
     spin_unlock_irqrestore(&cache->lock, flags);
+    if (kmem_cache_validate(cache) != 0)
+        defect_of_cache(check, cache, "objects or what surrounds them were written to");
 }
 
 unsigned check_slabs(void)

@@ -6,6 +6,7 @@
 #include "check_private.h"
 
 #include <mm/kmap.h>
+#include <mm/slab_guard.h>
 #include <mm/pgtable.h>
 #include <mm/vmalloc.h>
 
@@ -51,6 +52,10 @@ static void check_granule(struct vmalloc_check *check, const struct vmalloc_area
         if (page == NULL || page != kmap_shown_page(vaddr(va)) || phys.value % PAGE_SIZE != va % PAGE_SIZE)
             defect(check, va, "mapped to another page than kmap shows there");
         break;
+    case VMALLOC_GUARD:
+        if (page == NULL || page_type(page) != PAGE_RAW)
+            defect(check, va, "a guarded object's page is of another type");
+        break;
     default:
         defect(check, va, "of no kind");
     }
@@ -78,7 +83,9 @@ static bool is_shown(const struct vmalloc_area *area, uint64_t va)
 {
     if (va - area->start.value >= area->size)
         return false;
-    return area->kind != VMALLOC_KMAP || kmap_shown_page(vaddr(va)) != NULL;
+    return area->kind == VMALLOC_KMAP    ? kmap_shown_page(vaddr(va)) != NULL
+           : area->kind == VMALLOC_GUARD ? slab_guard_shows(vaddr_ptr(vaddr(va)))
+                                         : true;
 }
 
 static void check_area(const struct vmalloc_area *area, void *context)

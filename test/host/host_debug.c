@@ -89,6 +89,15 @@ void klog(enum klog_level level, const char *format, ...)
     va_end(args);
 }
 
+void klog_print_error(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    klog_va(KLOG_ERROR, format, args);
+    va_end(args);
+}
+
 void klog_set_level(enum klog_level level)
 {
     __atomic_store_n(&shown_level, level, __ATOMIC_RELAXED);
@@ -103,6 +112,17 @@ void klog_set_prefix(const char *prefix)
 bool symbol_lookup(uintptr_t pc unused_arg, struct symbol *out unused_arg)
 {
     return false;
+}
+
+int symbol_format(char *text, size_t size, uintptr_t return_address)
+{
+    return format_text(text, size, "%p", (void *)return_address);
+}
+
+unsigned backtrace_capture(uintptr_t caller, uintptr_t *frames, unsigned most unused_arg)
+{
+    frames[0] = caller;
+    return 1;
 }
 
 // There are no backtraces either: a debugger does it better.

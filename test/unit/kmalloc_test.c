@@ -86,7 +86,7 @@ KTEST(kmalloc, size_zero)
     EXPECT_EQ(ksize(NULL), 0);
     EXPECT_MISUSE(0, (kfree(nothing), kfree(NULL)));
     void *grown = krealloc(nothing, 24, GFP_KERNEL);
-    EXPECT_EQ(ksize(grown), 32);
+    EXPECT_GE(ksize(grown), 24);
     EXPECT_EQ(krealloc(grown, 0, GFP_KERNEL), ZERO_SIZE_PTR);
 }
 
@@ -157,6 +157,7 @@ KTEST(kmalloc, krealloc_in_place_and_failing)
     EXPECT_EQ(krealloc(object, 128, GFP_KERNEL), object);
     EXPECT_EQ(krealloc(object, 1, GFP_KERNEL), object);
     EXPECT_EQ(krealloc(object, 100, GFP_KERNEL), object);
+    memset(object, 'x', 100);
     fault_plan_start(FAULT_ALL, 0, UINT64_MAX);
     EXPECT_NULL(krealloc(object, 129, GFP_KERNEL));
     EXPECT_NULL(krealloc(object, 100000, GFP_KERNEL));
@@ -267,12 +268,12 @@ KTEST(kmalloc, crowds)
             for (uint32_t i = 0; i < count; i++) {
                 object[i] = kmalloc(size, GFP_KERNEL);
                 REQUIRE(object[i]);
-                object[i][0] = object[i][(size - 1) / 8] = (uint64_t)i << 32 | size;
+                object[i][0] = object[i][size / 8 - 1] = (uint64_t)i << 32 | size;
             }
             for (uint32_t left = count; left > 0; left--) {
                 uint64_t k = order == 0 ? count - left : order == 1 ? left - 1 : ktest_random_below(left);
                 uint64_t *freed = object[k];
-                intact &= freed[0] == freed[(size - 1) / 8] && (uint32_t)freed[0] == size;
+                intact &= freed[0] == freed[size / 8 - 1] && (uint32_t)freed[0] == size;
                 if (order == 2)
                     object[k] = object[left - 1];
                 kfree(freed);

@@ -117,7 +117,7 @@ KTEST(slab, order_follows_the_rule)
         struct page *slab = alloc_pages(GFP_KERNEL, cache->slab_order);
         bool exact = slab != NULL;
         for (unsigned i = 0; exact && i < cache->objects_per_slab; i++) {
-            char *start = (char *)page_to_virt(slab) + (size_t)i * cache->stride_bytes;
+            char *start = slab_object_at(cache, slab, i);
             exact = slab_object_index(cache, slab, start) == (int)i &&
                     slab_object_index(cache, slab, start + 1) == -1 &&
                     slab_object_index(cache, slab, start + cache->stride_bytes - 1) == -1;

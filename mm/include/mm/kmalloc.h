@@ -40,7 +40,7 @@ static always_inline unsigned kmalloc_class(size_t size)
                          highest_bit(size - 1);
 }
 
-static inline size_t kmalloc_class_bytes(unsigned class)
+static always_inline size_t kmalloc_class_bytes(unsigned class)
 {
     static const uint8_t small[] = { 8, 16, 32, 64, 96, 128, 192 };
 
@@ -58,7 +58,9 @@ must_check void *kmalloc_own(struct page *head, size_t size, unsigned order);
 
 #define KMALLOC_CLASS_FUNCTIONS(ONE) \
     ONE(0) ONE(1) ONE(2) ONE(3) ONE(4) ONE(5) ONE(6) ONE(7) ONE(8) ONE(9) ONE(10) ONE(11) ONE(12) ONE(13) ONE(14)
-#define KMALLOC_CLASS_DECLARED(class) must_check void *kmalloc_class_##class(gfp_t gfp);
+#define KMALLOC_CLASS_DECLARED(class) \
+    must_check void *kmalloc_whole_##class(gfp_t gfp); \
+    must_check void *kmalloc_part_##class(size_t size, gfp_t gfp);
 KMALLOC_CLASS_FUNCTIONS(KMALLOC_CLASS_DECLARED)
 #undef KMALLOC_CLASS_DECLARED
 
@@ -68,7 +70,9 @@ static always_inline must_check void *kmalloc(size_t size, gfp_t gfp)
 {
     if (GFP_IS_PLAIN(gfp) && __builtin_constant_p(size) && size - 1 < KMALLOC_MAX_CACHE_BYTES) {
         switch (kmalloc_class(size)) {
-#define KMALLOC_CLASS_CALLED(class) case class: return kmalloc_class_##class(gfp);
+#define KMALLOC_CLASS_CALLED(class) \
+        case class: \
+            return size == kmalloc_class_bytes(class) ? kmalloc_whole_##class(gfp) : kmalloc_part_##class(size, gfp);
         KMALLOC_CLASS_FUNCTIONS(KMALLOC_CLASS_CALLED)
 #undef KMALLOC_CLASS_CALLED
         }
@@ -90,8 +94,12 @@ static always_inline must_check void *kzalloc(size_t size, gfp_t gfp)
     uint64_t *words = kmalloc(size, gfp);
     if (likely(words != NULL)) {
 #pragma GCC unroll 8
-        for (size_t i = 0; i < (size + 7) / 8; i++)
+        for (size_t i = 0; i < size / 8; i++)
             words[i] = 0;
+        // Not a byte more: who looks for errors looks there.
+#pragma GCC unroll 8
+        for (size_t i = size & ~7UL; i < size; i++)
+            ((char *)words)[i] = 0;
     }
     return words;
 }

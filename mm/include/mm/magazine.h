@@ -39,6 +39,9 @@ extern _Thread_local struct hart_stack object_stacks[OBJECT_STACKS];
 void magazines_init_hart(void);        // each hart but the first
 void magazines_init(bool enabled);     // the first, after slab_init
 
+// The offset of a place's stack in a hart's block.
+int32_t magazines_offset(unsigned place);
+
 // A place for a cache's stacks, `place` or a later one, and back; -ENOMEM when all are taken. The list of caches is
 // locked.
 int magazines_open(struct kmem_cache *cache, unsigned place);

@@ -23,6 +23,10 @@
 // Partial slabs are used before empty ones; one empty slab is kept per cache, the rest go back at once, that
 // one too when memory is short.
 //
+// What a slab has left over moves its objects: in neighbouring slabs they start on different cache lines, as many as
+// fit (colouring), so that the first fields of all objects do not meet in a few sets of the cache. The colour is the
+// slab's own number, so nothing stores it.
+//
 // In front of the slabs every hart keeps magazines of objects (<mm/magazine.h>), so that a slab is seldom gone to. A
 // cache may do without (SLAB_NO_MAGAZINES), and all may (objects=none).
 //
@@ -49,8 +53,15 @@ enum slab_flags {
     SLAB_RECLAIM_ACCOUNT = 1 << 3,  // slabs are of reclaimable kind
     SLAB_KMALLOC = 1 << 4,          // kfree takes its objects: for kmalloc's own caches
     SLAB_NO_MAGAZINES = 1 << 5,     // objects come from and go to the slabs at once
-    SLAB_FLAGS_ALL = (1 << 6) - 1,
+    SLAB_CONSISTENCY = 1 << 6,      // these five look for errors (<mm/slab_debug.h>)
+    SLAB_RED_ZONE = 1 << 7,
+    SLAB_POISON = 1 << 8,
+    SLAB_STORE_USER = 1 << 9,
+    SLAB_GUARD = 1 << 10,
+    SLAB_FLAGS_ALL = (1 << 11) - 1,
 };
+#define SLAB_RECORD_FLAGS ((uint32_t)(SLAB_CONSISTENCY | SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER))
+#define SLAB_DEBUG_FLAGS (SLAB_RECORD_FLAGS | (uint32_t)SLAB_GUARD)
 
 // (L) the cache's lock, (C) constant, (A) atomic
 struct kmem_cache {
@@ -68,6 +79,8 @@ struct kmem_cache {
     uint32_t objects_per_slab;             // (C) 0 when the cache was destroyed
     uint32_t first_offset;                 // (C) of the first object in its slab
     uint32_t map_shift;                    // (C) a bit of a slab's map stands for 2^map_shift objects
+    uint32_t colour_mask, colour_shift;    // (C) a slab's objects start (its number & mask) << shift further behind
+    uint32_t record_offset;                // (C) from an object to what is recorded of it; 0: nothing is
     uint64_t stride_reciprocal;            // (C) turns the division by the stride into a multiplication
     void (*constructor)(void *object);     // (C) may be NULL
     void (*destructor)(void *object);      // (C) may be NULL
@@ -152,6 +165,9 @@ static always_inline struct kmem_cache *slab_cache(const struct page *slab)
 
 // The slab's head, or NULL when the pointer lies in no slab.
 struct page *virt_to_slab(const void *object);
+
+// The slab's index'th object.
+void *slab_object_at(const struct kmem_cache *cache, const struct page *slab, unsigned index);
 
 // The object's index in its slab, or -1 when the pointer is not the start of an object.
 int slab_object_index(const struct kmem_cache *cache, const struct page *slab, const void *object);

@@ -33,8 +33,10 @@
 #include <mm/page.h>
 #include <mm/vmem.h>
 
-// VMALLOC_KMAP is the window of <mm/kmap.h>, mapped here and there.
-enum vmalloc_kind { VMALLOC_PAGES, VMALLOC_MAP, VMALLOC_IO, VMALLOC_STACK, VMALLOC_KMAP, VMALLOC_KIND_COUNT };
+// VMALLOC_KMAP is the window of <mm/kmap.h>, VMALLOC_GUARD that of <mm/slab_guard.h>; both are mapped here and there.
+enum vmalloc_kind {
+    VMALLOC_PAGES, VMALLOC_MAP, VMALLOC_IO, VMALLOC_STACK, VMALLOC_KMAP, VMALLOC_GUARD, VMALLOC_KIND_COUNT,
+};
 
 struct vmalloc_area {
     vaddr_t start;                 // of what is mapped

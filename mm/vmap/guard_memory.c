@@ -1,0 +1,77 @@
+// The window of guarded objects: pages of its own, mapped and unmapped in any context.
+// SPDX-License-Identifier: BSD-2-Clause
+#include <mm/guard_memory.h>
+
+#include "vmalloc_area.h"
+
+#include <arch/tlb.h>
+#include <mm/page_alloc.h>
+#include <mm/pgtable.h>
+#include <mm/slab_guard.h>
+
+#define GRANULES_PER_PAGE (PAGE_SIZE / MMU_PAGE_SIZE)
+
+static struct {
+    vaddr_t start;
+    struct page *page[SLAB_GUARD_PAGES];       // what each shows: guards share one
+} window;                                      // (C)
+
+// A page's granules may lie in two tables.
+static void write_page(unsigned index, paddr_t phys, unsigned prot)
+{
+    for (unsigned i = 0; i < GRANULES_PER_PAGE; i++) {
+        vaddr_t at = vaddr_add(window.start, index * PAGE_SIZE + i * MMU_PAGE_SIZE);
+        pgtable_write_granules(pgtable_granule_entry(&kernel_pgtable, at), 1, paddr(phys.value + i * MMU_PAGE_SIZE),
+                               prot);
+    }
+}
+
+static void show(unsigned index)
+{
+    write_page(index, page_to_phys(window.page[index]), PROT_KERNEL_RW);
+    // This hart may have kept that there was nothing; another one that did faults once more and is answered by a fence.
+    arch_tlb_flush_local(vaddr_add(window.start, index * PAGE_SIZE), PAGE_SIZE);
+}
+
+static void hide(unsigned index)
+{
+    write_page(index, paddr(0), 0);
+    arch_tlb_flush_kernel(vaddr_add(window.start, index * PAGE_SIZE), PAGE_SIZE);
+}
+
+static void free_pages_of_window(void)
+{
+    for (unsigned i = 0; i < SLAB_GUARD_PAGES; i++)
+        if (window.page[i] != NULL && (i == 0 || i % 2 == 1))
+            __free_page(window.page[i]);
+}
+
+bool guard_memory_init(void)
+{
+    struct slab_guard_memory memory = { .show = show, .hide = hide };
+
+    if (slab_guard_interval() == 0)
+        return true;
+    struct vmalloc_area *area = vmalloc_area_create(SLAB_GUARD_PAGES * PAGE_SIZE, PAGE_SIZE, 0, VMALLOC_GUARD,
+                                                    __builtin_return_address(0));
+    if (area == NULL)
+        return false;
+    window.start = area->start;
+    bool is_whole = true;
+    for (unsigned i = 0; i < SLAB_GUARD_PAGES && is_whole; i++) {
+        window.page[i] = i == 0 || i % 2 == 1 ? alloc_page(GFP_KERNEL) : window.page[0];
+        // Mapped once, so that there are tables from now on.
+        is_whole = window.page[i] != NULL && vmalloc_area_map(area, i * PAGE_SIZE, page_to_phys(window.page[i]),
+                                                              PAGE_SIZE, PROT_KERNEL_RW) == 0;
+    }
+    vmalloc_area_unmap(area);
+    if (!is_whole) {
+        free_pages_of_window();
+        vmalloc_area_release(area);
+        return false;
+    }
+    vmalloc_area_publish(area);
+    memory.base = vaddr_ptr(area->start);
+    slab_guard_register(&memory);
+    return true;
+}
