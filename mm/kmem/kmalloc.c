@@ -233,8 +233,10 @@ void *krealloc(const void *object, size_t size, gfp_t gfp)
     struct kmem_cache *recording = recording_cache(object);
     if (size <= (recording != NULL ? recording->object_bytes : used)) {
         struct page *head = large_block(object);
-        size_t from = min_of(size, used), to = recording != NULL ? size : used;
-        if (recording != NULL)
+        size_t from = min_of(size, used), to = recording != NULL || slab_guard_holds(object) ? size : used;
+        if (slab_guard_holds(object))
+            slab_guard_shrink(object, size);
+        else if (recording != NULL)
             slab_debug_resize(recording, same, size);
         if (gfp & __GFP_ZERO)
             memset((char *)same + from, 0, to - from);

@@ -11,7 +11,6 @@
 // The values are Linux's (include/linux/poison.h): people know them by sight.
 #define ZONE_FREE 0xbb
 #define ZONE_IN_USE 0xcc
-#define POISON_NEW 0x5a
 #define POISON_FREE 0x6b
 
 #define ZONE_BYTES 8
@@ -174,6 +173,14 @@ static void report(const struct kmem_cache *cache, const void *object, const cha
     print_users(cache, object, klog_print_error);
 }
 
+static void report_sum(const struct kmem_cache *cache, const void *object, uint32_t found, uint32_t expected)
+{
+    slab_count_misuse();
+    klog_error("slab: %s: written after it was freed: object %p of %u bytes: checksum found %08x, expected %08x\n",
+               cache->name, object, cache->object_bytes, found, expected);
+    print_users(cache, object, klog_print_error);
+}
+
 // Whether all bytes from one place of the object to another are `expected`; if not, says so and puts them right.
 static bool check_bytes(const struct kmem_cache *cache, void *object, long from, long to, uint8_t expected,
                         const char *what)
@@ -229,7 +236,7 @@ static bool check_pristine(const struct kmem_cache *cache, void *object, const c
     size_t wrong = 0;
 
     for (uint32_t i = 0; i < cache->object_bytes; i++)
-        if (pristine[i] != POISON_NEW && byte[i] != pristine[i]) {
+        if (pristine[i] != SLAB_POISON_NEW && byte[i] != pristine[i]) {
             first = first != NULL ? first : byte + i;
             wrong++;
         }
@@ -237,7 +244,7 @@ static bool check_pristine(const struct kmem_cache *cache, void *object, const c
         return true;
     report(cache, object, what, first, pristine[first - byte], wrong);
     for (uint32_t i = 0; i < cache->object_bytes; i++)
-        if (pristine[i] != POISON_NEW)
+        if (pristine[i] != SLAB_POISON_NEW)
             byte[i] = pristine[i];
     return false;
 }
@@ -253,7 +260,7 @@ static bool check_free(const struct kmem_cache *cache, void *object)
     if (is_compared(cache) && record->sum != sum_of(cache, object)) {
         // Where nothing that the constructor wrote has changed, which byte did is not known.
         if (check_pristine(cache, object, "constructed state written after it was freed"))
-            report(cache, object, "written after it was freed", object, *(const uint8_t *)object, 1);
+            report_sum(cache, object, sum_of(cache, object), record->sum);
         record->sum = sum_of(cache, object);
         is_right = false;
     }
@@ -296,7 +303,7 @@ void slab_debug_construct(struct kmem_cache *cache, void *object)
     memset(record_of(cache, object), 0, record_bytes(cache));
     if (cache->constructor != NULL) {
         if (is_compared(cache))
-            memset(object, POISON_NEW, cache->object_bytes);
+            memset(object, SLAB_POISON_NEW, cache->object_bytes);
         cache->constructor(object);
         if (is_compared(cache))
             memcpy(pristine_of(cache, object), object, cache->object_bytes);
@@ -312,7 +319,7 @@ void slab_debug_alloc(struct kmem_cache *cache, void *object, size_t size, const
     (void)check_free(cache, object);
     record->requested = (uint32_t)size;
     if (is_poisoned(cache))
-        memset(object, POISON_NEW, size);
+        memset(object, SLAB_POISON_NEW, size);
     fill_zones(cache, object, size, ZONE_IN_USE);
     if (cache->flags & SLAB_STORE_USER)
         slab_user_note(&record->allocated, caller);

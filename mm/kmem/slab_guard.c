@@ -128,6 +128,8 @@ void *slab_guard_alloc(struct kmem_cache *cache, size_t size, const void *caller
     memset(start, PATTERN, PAGE_SIZE);
     if (cache->constructor != NULL)
         cache->constructor(object);
+    else
+        memset(object, SLAB_POISON_NEW, size);
     slab_user_note(&slot->allocated, caller);
     slot->freed.depth = 0;
 
@@ -145,6 +147,14 @@ size_t slab_guard_size(const void *object)
     const struct slot *slot = slot_at(object);
 
     return slot != NULL && slot->state == SLOT_IN_USE && slot->object == object ? slot->size : 0;
+}
+
+void slab_guard_shrink(const void *object, size_t size)
+{
+    struct slot *slot = slot_at(object);
+
+    memset(slot->object + size, PATTERN, slot->size - size);
+    slot->size = size;
 }
 
 uint64_t slab_guard_live(const struct kmem_cache *cache)

@@ -24,6 +24,9 @@ struct slab_user {
 void slab_user_note(struct slab_user *user, const void *caller);
 void slab_user_print(const struct slab_user *user, const char *did, void (*print)(const char *format, ...));
 
+// What fills memory that nobody has written yet.
+#define SLAB_POISON_NEW 0x5a
+
 // What slab_debug= says of a cache: SLAB_ flags. And the life of an object in a cache with such flags: lays out
 // (returns the stride), constructed with its slab, given out for `size` bytes, given back, gone with its slab. No lock
 // is held.
@@ -130,10 +133,8 @@ void slab_free_marked(void *object, uintptr_t owner);
 size_t magazines_pop_some(struct kmem_cache *cache, size_t count, void **objects);
 size_t magazines_push_some(struct kmem_cache *cache, size_t count, void **objects);
 
-// An object for `size` bytes of it, in the name of who asked; and whether objects without constructor are cleared on
-// the way out, and back in.
+// An object for `size` bytes of it, in the name of who asked.
 void *slab_alloc(struct kmem_cache *cache, gfp_t gfp, size_t size, const void *caller);
-extern bool slab_clears_on_alloc, slab_clears_on_free;         // (C)
 
 // Frees an object or reports why not, in the name of the public call (`operation`) and of who made it.
 void slab_free(const char *operation, struct kmem_cache *cache, const void *object, const void *caller);

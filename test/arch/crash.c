@@ -10,6 +10,7 @@
 #include <debug/klog.h>
 #include <debug/shell.h>
 #include <mm/kstack.h>
+#include <mm/slab.h>
 #include <mm/vmalloc.h>
 #include <sync/mutex.h>
 #include <sync/spinlock.h>
@@ -109,6 +110,20 @@ static noinline void crash_overflow_elsewhere(void)
 {
     thread_join(thread_create_on(arch_hart_count() - 1, "doomed", overflow_thread, NULL));
 }
+
+// What a pointer leads to that is read from an object after it was freed, or before it was written.
+static noinline void crash_follow(bool is_freed)
+{
+    struct kmem_cache *cache = kmem_cache_create("crash", 64, 0, SLAB_POISON, NULL, NULL);
+    char *volatile *object = kmem_cache_alloc(cache, GFP_KERNEL);
+
+    if (is_freed)
+        kmem_cache_free(cache, (void *)(uintptr_t)object);
+    *(volatile char *)object[3] = 1;
+}
+
+static noinline void crash_freed_pointer(void) { crash_follow(true); }
+static noinline void crash_new_pointer(void) { crash_follow(false); }
 
 // --- Harts and threads that never let go. The watchdog finds them.
 
@@ -217,11 +232,11 @@ static const struct {
     { "assert", crash_assert }, { "deadlock", crash_deadlock }, { "deaf", crash_deaf_elsewhere },
     { "deaf-lock", crash_deaf_lock_elsewhere }, { "endless", crash_endless_elsewhere },
     { "endless-atomic", crash_endless_atomic_elsewhere }, { "exec-data", crash_exec_data },
-    { "freed-area", crash_freed_area }, { "guard", crash_guard }, { "illegal", crash_illegal },
-    { "irq-lock", crash_irq_lock }, { "lock-inversion", crash_lock_inversion }, { "null", crash_null },
-    { "overflow", crash_overflow }, { "overflow-elsewhere", crash_overflow_elsewhere }, { "panic", crash_panic },
-    { "rodata", crash_rodata }, { "sleep-atomic", crash_sleep_atomic }, { "text-alias", crash_text_alias },
-    { "user-address", crash_user_address },
+    { "freed-area", crash_freed_area }, { "freed-pointer", crash_freed_pointer }, { "guard", crash_guard },
+    { "illegal", crash_illegal }, { "irq-lock", crash_irq_lock }, { "lock-inversion", crash_lock_inversion },
+    { "new-pointer", crash_new_pointer }, { "null", crash_null }, { "overflow", crash_overflow },
+    { "overflow-elsewhere", crash_overflow_elsewhere }, { "panic", crash_panic }, { "rodata", crash_rodata },
+    { "sleep-atomic", crash_sleep_atomic }, { "text-alias", crash_text_alias }, { "user-address", crash_user_address },
 };
 
 static int crash_command(int argc, char **argv)

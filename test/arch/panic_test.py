@@ -35,6 +35,8 @@ CRASHES = (
     Crash("text-alias", r"panic: write of read-only memory", ("crash_text_alias", "crash_command")),
     Crash("exec-data", r"panic: execution of data", ("crash_exec_data", "crash_command")),
     Crash("freed-area", r"panic: write of the vmalloc space, where nothing is mapped", ("crash_freed_area",)),
+    Crash("freed-pointer", r"panic: write of a pointer read from freed memory", ("crash_follow", "crash_command")),
+    Crash("new-pointer", r"panic: write of a pointer read from memory that nobody has written", ("crash_follow",)),
     Crash("guard", r"panic: write of the guard below the stack", ("crash_guard", "crash_command")),
     Crash("user-address", r"panic: write of a user address", ("crash_user_address",)),
     Crash("illegal", r"panic: unexpected trap: (illegal instruction|breakpoint)", ("crash_illegal",)),

@@ -41,6 +41,7 @@ must_check const char *slab_debug_init(const char *setting);
 // Start-up, before slab_init: whether each object, and each large block of kmalloc, is cleared when it is allocated,
 // and when it is freed. Constructed objects are left alone.
 void slab_clear_init(bool on_alloc, bool on_free);
+extern bool slab_clears_on_alloc, slab_clears_on_free;         // (C)
 
 // Looks at all objects of a cache that has any of the flags; returns what was found wrong and reported. Nobody else
 // uses the cache meanwhile.

@@ -23,7 +23,7 @@
 
 #include <mm/slab.h>
 
-#define SLAB_GUARD_SLOTS 32
+#define SLAB_GUARD_SLOTS 64
 #define SLAB_GUARD_INTERVAL_MAX 1000000
 
 // The window: 2 * SLAB_GUARD_SLOTS + 1 pages of addresses, of which the odd ones are the slots'. show and hide work in
@@ -46,6 +46,9 @@ void *slab_guard_alloc(struct kmem_cache *cache, size_t size, const void *caller
 // Whether an address lies in the window, and what was asked for the object that starts there (0: none does).
 bool slab_guard_holds(const void *address);
 size_t slab_guard_size(const void *object);
+
+// krealloc made the object smaller.
+void slab_guard_shrink(const void *object, size_t size);
 
 // Frees such an object or reports why not; `cache` NULL: any of kmalloc's.
 void slab_guard_free(const char *operation, struct kmem_cache *cache, const void *object, const void *caller);
