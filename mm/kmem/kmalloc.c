@@ -151,17 +151,10 @@ static struct kmem_cache *class_cache(const void *object)
     return cache != NULL && (cache->flags & SLAB_KMALLOC) != 0 ? cache : NULL;
 }
 
-// Of a class whose pages do not say so (slab_check=cheap), or free already.
-static void cache_free(struct kmem_cache *cache, const void *object, const void *caller)
+// Called by a jump, as is who calls it: it returns to whoever called kfree.
+static noinline void free_odd(const void *object)
 {
-    if (slab_checks_frees())
-        cache->free(cache, (void *)(uintptr_t)object);
-    else
-        slab_free("kfree", cache, object, caller);
-}
-
-static noinline void free_odd(const void *object, const void *caller)
-{
+    const void *caller = __builtin_return_address(0);
     struct kmem_cache *cache;
 
     if (is_nothing(object))
@@ -169,7 +162,7 @@ static noinline void free_odd(const void *object, const void *caller)
     if (slab_guard_holds(object))
         slab_guard_free("kfree", NULL, object, caller);
     else if ((cache = class_cache(object)) != NULL)
-        cache_free(cache, object, caller);
+        slab_free("kfree", cache, object, caller);
     else
         slab_report_stranger("kfree", object, caller);
 }
@@ -183,7 +176,7 @@ void kfree_any(const void *object)
     else if (likely(head != NULL))
         free_large(head);
     else
-        free_odd(object, __builtin_return_address(0));
+        free_odd(object);
 }
 
 size_t ksize(const void *object)

@@ -37,7 +37,7 @@
 #define LOCKED_BATCH 16
 
 static struct kmem_cache cache_cache;      // of the struct kmem_caches
-static bool checks_frees;                  // (C)
+static bool checks_frees;                  // (C) by default
 bool slab_clears_on_alloc, slab_clears_on_free;
 static struct list all_caches = LIST_INIT(all_caches);
 static struct spinlock cache_list_lock = SPINLOCK_INIT(CACHE_LIST);
@@ -259,7 +259,7 @@ static void put(struct kmem_cache *cache, struct page *slab, unsigned index)
 
 void slab_free_marked(void *object, uintptr_t owner)
 {
-    struct kmem_cache *cache = (struct kmem_cache *)(owner & ~(uintptr_t)1);
+    struct kmem_cache *cache = (struct kmem_cache *)(owner & ~SLAB_OWNER_BITS);
 
     if (!magazines_relieve(cache, object))
         slab_give(cache, 1, &object, true);
@@ -462,12 +462,8 @@ static bool set_up(struct kmem_cache *cache, const char *name, size_t size, size
     spin_lock_init(&cache->lock, KMEM_CACHE);
     spin_lock_init(&cache->depot.lock, OBJECT_DEPOT);
     cache->alloc = flags & SLAB_NO_MAGAZINES || slab_clears_on_alloc ? kmem_cache_alloc_any
-                   : constructor != NULL                        ? magazine_alloc_constructed
-                                                                : magazine_alloc;
-    cache->free = flags & SLAB_NO_MAGAZINES || slab_clears_on_free ? slab_free_direct
-                  : checks_frees                              ? magazine_free_checked
-                  : constructor != NULL                       ? magazine_free_constructed
-                                                              : magazine_free;
+                   : constructor != NULL                             ? magazine_alloc_constructed
+                                                                     : magazine_alloc;
     string_copy(cache->name, name, SLAB_NAME_BYTES);
     cache->object_bytes = (uint32_t)size;
     // A constructed object has its mark in the word before it.
@@ -480,6 +476,7 @@ static bool set_up(struct kmem_cache *cache, const char *name, size_t size, size
     cache->destructor = destructor;
     if (flags & SLAB_RECORD_FLAGS)
         cache->stride_bytes = (uint32_t)slab_debug_lay_out(cache, align);
+    object_set_free(cache, checks_frees);
     return slab_lay_out(cache);
 }
 
@@ -604,14 +601,6 @@ void kmem_cache_for_each(void (*visit)(struct kmem_cache *cache, void *context),
     list_for_each(cache, &all_caches, all)
         visit(cache, context);
     spin_unlock(&cache_list_lock);
-}
-
-bool slab_checks_frees(void) { return checks_frees; }
-
-bool kfree_is_short(const struct kmem_cache *cache)
-{
-    return (cache->flags & SLAB_KMALLOC) != 0 && (cache->flags & SLAB_DEBUG_FLAGS) == 0 && !checks_frees &&
-           !slab_clears_on_free;
 }
 
 void slab_clear_init(bool on_alloc, bool on_free)

@@ -8,6 +8,7 @@
 
 #include <arch/hart_stack.h>
 #include <arch/uaccess.h>
+#include <debug/irq_meter.h>
 #include <mm/kmalloc.h>
 #include <mm/magazine.h>
 
@@ -41,13 +42,24 @@ restartable void *magazine_alloc_constructed(struct kmem_cache *cache, gfp_t gfp
     return alloc_marked(cache, gfp, -1);
 }
 
-// Marks an object and says whether it was one in use of the cache.
-static always_inline bool mark_free(const struct kmem_cache *cache, uint64_t *object, long mark)
+// Whether an object starts at a pointer into a slab of the cache: slabs are aligned to their size (slab_lay_out). Only
+// constructed objects, whose mark is before them, do not begin where the slab does.
+static always_inline bool is_start(const struct kmem_cache *cache, const void *pointer, long mark)
+{
+    uint64_t offset = ((uintptr_t)pointer & cache->slab_mask) - (mark != 0 ? cache->first_offset : 0) -
+                      slab_colour(cache, pointer);
+
+    return offset * cache->start_factor < cache->start_limit;
+}
+
+// Marks an object and says whether it was one in use of the cache; `looks`: also whether it starts there.
+static always_inline bool mark_free(const struct kmem_cache *cache, uint64_t *object, long mark, bool looks)
 {
     const struct page *page = virt_to_page(object);
     uint64_t owner;
 
-    if (unlikely(!page_owner(page, &owner) || owner != (uintptr_t)cache || object[mark] == (uintptr_t)page))
+    if (unlikely(!page_owner(page, &owner) || owner != (uintptr_t)cache || (looks && !is_start(cache, object, mark)) ||
+                 object[mark] == (uintptr_t)page))
         return false;
     object[mark] = (uintptr_t)page;
     return true;
@@ -58,45 +70,78 @@ static noinline void free_slowly(struct kmem_cache *cache, void *object)
     slab_free("kmem_cache_free", cache, object, __builtin_return_address(0));
 }
 
-static always_inline void free_to_mark(struct kmem_cache *cache, void *object, long mark)
+static always_inline void free_to_mark(struct kmem_cache *cache, void *object, long mark, bool looks)
 {
-    if (unlikely(!mark_free(cache, object, mark)))
+    if (unlikely(!mark_free(cache, object, mark, looks)))
         free_slowly(cache, object);
     else if (unlikely(!hart_stack_push(cache->stack_offset, object)))
         slab_free_marked(object, (uintptr_t)cache);
 }
 
-restartable void magazine_free(struct kmem_cache *cache, void *object) { free_to_mark(cache, object, 0); }
-restartable void magazine_free_constructed(struct kmem_cache *cache, void *object) { free_to_mark(cache, object, -1); }
-
-restartable void magazine_free_checked(struct kmem_cache *cache, void *object)
+restartable void magazine_free(struct kmem_cache *cache, void *object) { free_to_mark(cache, object, 0, false); }
+restartable void magazine_free_constructed(struct kmem_cache *cache, void *object)
 {
-    struct page *slab = virt_to_slab(object);
-    uint64_t *mark = object_mark(cache, object), tag = object_tag(object);
+    free_to_mark(cache, object, -1, false);
+}
 
-    if (unlikely(slab == NULL || slab_cache(slab) != cache || slab_object_index(cache, slab, object) < 0 ||
-                 *mark == tag)) {
-        free_slowly(cache, object);
+restartable void magazine_free_checked(struct kmem_cache *cache, void *object) { free_to_mark(cache, object, 0, true); }
+restartable void magazine_free_constructed_checked(struct kmem_cache *cache, void *object)
+{
+    free_to_mark(cache, object, -1, true);
+}
+
+void object_set_free(struct kmem_cache *cache, bool checks)
+{
+    static void (*const fronts[2][2])(struct kmem_cache *cache, void *object) = {
+        { magazine_free, magazine_free_constructed }, { magazine_free_checked, magazine_free_constructed_checked },
+    };
+
+    __atomic_store_n(&cache->checks_frees, checks, __ATOMIC_RELAXED);
+    bool is_direct = !has_magazines(cache) || slab_clears_on_free;
+    __atomic_store_n(&cache->free, is_direct ? slab_free_direct : fronts[checks][cache->constructor != NULL],
+                     __ATOMIC_RELAXED);
+}
+
+void kmem_cache_check_frees(struct kmem_cache *cache, bool is_on)
+{
+    irqflags_t flags = spin_lock_irqsave(&cache->lock);
+    const uint32_t lists[] = { cache->full, cache->partial, cache->empty };
+
+    irq_meter_pause("a cache is told to look at its frees: all its slabs are");
+    object_set_free(cache, is_on);
+    for (unsigned list = 0; list < array_count(lists); list++)
+        for (uint32_t frame = lists[list]; frame != 0; frame = pfn_to_page(pfn(frame))->next)
+            slab_set_owner(cache, pfn_to_page(pfn(frame)));
+    irq_meter_resume();
+    spin_unlock_irqrestore(&cache->lock, flags);
+}
+
+static always_inline void free_to_class(struct kmem_cache *cache, uint64_t owner, uint64_t *object, bool looks)
+{
+    const struct page *page = virt_to_page(object);
+
+    if (unlikely((looks && !is_start(cache, object, 0)) || *object == (uintptr_t)page)) {
+        kfree_any(object);
         return;
     }
-    *mark = tag;
+    *object = (uintptr_t)page;
     if (unlikely(!hart_stack_push(cache->stack_offset, object)))
-        slab_free_marked(object, (uintptr_t)cache);
+        slab_free_marked(object, owner);
 }
 
 restartable void kfree(const void *object)
 {
-    uint64_t owner, *mark = (uint64_t *)(uintptr_t)object;
-    const struct page *page = virt_to_page(object);
+    uint64_t owner, *first_word = (uint64_t *)(uintptr_t)object;
 
-    // Odd: the page is of a slab of kmalloc's. NULL has no page to look at, as all that lies in no RAM.
-    if (unlikely(!page_owner(page, &owner) || (owner & 1) == 0 || *mark == (uintptr_t)page)) {
+    // NULL has no page to look at, as all that lies in no RAM.
+    if (unlikely(!page_owner(virt_to_page(object), &owner)))
         kfree_any(object);
-        return;
-    }
-    *mark = (uintptr_t)page;
-    if (unlikely(!hart_stack_push(((struct kmem_cache *)(owner - 1))->stack_offset, mark)))
-        slab_free_marked(mark, owner);
+    else if (likely(owner & SLAB_OWNER_KFREE))
+        free_to_class((struct kmem_cache *)(owner - SLAB_OWNER_KFREE), owner, first_word, false);
+    else if (owner & SLAB_OWNER_KFREE_CHECKED)
+        free_to_class((struct kmem_cache *)(owner - SLAB_OWNER_KFREE_CHECKED), owner, first_word, true);
+    else
+        kfree_any(object);
 }
 
 // Two functions for each class, so that its stack's place is a constant: for all of an object, and for a part of it,
@@ -183,7 +228,7 @@ size_t magazines_push_some(struct kmem_cache *cache, size_t count, void **object
     size_t most = min_of(count, (size_t)BULK_AT_ONCE), done = 0;
 
     most = min_of(most, (size_t)(stack->limit - stack->top));
-    for (; done < most && mark_free(cache, objects[done], mark_of(cache)); done++)
+    for (; done < most && mark_free(cache, objects[done], mark_of(cache), cache->checks_frees); done++)
         *++stack->top = objects[done];
     arch_irq_restore(flags);
     return done;
@@ -221,7 +266,7 @@ static noinline cold size_t stopped_at(size_t done, size_t n) { return done + n;
 
 #define PUSH_OR_STOP(n) \
     object = group[n]; \
-    if (unlikely(!mark_free(cache, object, 0))) { \
+    if (unlikely(!mark_free(cache, object, 0, false))) { \
         done = stopped_at(done, n); \
         break; \
     } \

@@ -15,6 +15,18 @@
 
 _Static_assert(MAX_BLOCK_SHIFT <= RECIPROCAL_SHIFT / 2, "the division by multiplication is exact");
 
+// Whether one of `objects` objects starts at an offset is one multiplication and one comparison (after Lemire, Kaser
+// and Kurz: "Faster Remainder by Direct Computation", Software: Practice and Experience 49(6), 2019). Let the factor be
+// F = floor(2^64 / stride) + 1, and e = F * stride - 2^64, which is 1 .. stride. Modulo 2^64 then
+//
+//     (k * stride + r) * F  =  k * e + r * F
+//
+// An object's start has r = 0 and k < objects, and gives less than objects * e. All other offsets give more: with
+// r = 0 because k >= objects; with r > 0 because F alone is more, and F * (stride - 1) + k * e does not wrap, both
+// since (k + 1) * e and objects * e are at most twice the largest block. The same for offsets from before the first
+// object, which are negative.
+_Static_assert(MAX_BLOCK_SHIFT * 2 + 2 < 64, "no factor is below twice the largest block");
+
 // Objects that the slab's struct page can have bits for: 64 of them, or 64 groups of at most two words.
 _Static_assert(PAGE_SIZE / 8 <= 64 * 128, "the smallest objects of an order-0 slab fit in two words a group");
 
@@ -57,15 +69,14 @@ static void set_colours(struct kmem_cache *cache)
                   bitmap_words(cache->objects_per_slab) * sizeof(uint64_t);
     size_t colours = (slab_bytes(cache) - used) / step + 1;
 
-    cache->colour_mask = (1U << highest_bit(colours)) - 1;
-    cache->colour_shift = lowest_bit(step);
+    cache->colour_mask = (uint32_t)(((1U << highest_bit(colours)) - 1) * step);
+    cache->colour_shift = PAGE_SHIFT + cache->slab_order - lowest_bit(step);
 }
 
 // Where a slab's first object is, from the slab's start.
 static inline uint64_t first_of(const struct kmem_cache *cache, const struct page *slab)
 {
-    return cache->first_offset +
-           ((page_to_pfn(slab).value >> cache->slab_order & cache->colour_mask) << cache->colour_shift);
+    return cache->first_offset + slab_colour(cache, page_to_virt(slab));
 }
 
 // The smallest order that wastes at most 1/16 of the slab; if none does, the one that wastes the smallest
@@ -95,6 +106,11 @@ bool slab_lay_out(struct kmem_cache *cache)
     cache->map_shift = map_shift_for(cache->objects_per_slab);
     set_colours(cache);
     cache->stride_reciprocal = ((1UL << RECIPROCAL_SHIFT) + stride - 1) / stride;
+    cache->slab_mask = slab_bytes(cache) - 1;
+    cache->start_factor = UINT64_MAX / stride + 1;
+    // 2^64 drops out of the product; where the stride divides it, the factor is one too small.
+    cache->start_factor += cache->start_factor * stride == 0;
+    cache->start_limit = cache->start_factor * stride * cache->objects_per_slab;
     return true;
 }
 
@@ -125,6 +141,19 @@ static void mark_all_free(const struct kmem_cache *cache, struct page *slab)
 
 static uint64_t slab_page_count;        // (A) of all slabs
 
+// In every page, so that an object's own page leads to its cache.
+void slab_set_owner(const struct kmem_cache *cache, struct page *slab)
+{
+    // The short way is not all that a free needs where something is recorded or cleared.
+    bool is_short = (cache->flags & SLAB_KMALLOC) != 0 && (cache->flags & SLAB_DEBUG_FLAGS) == 0 && !slab_clears_on_free;
+    uintptr_t bits = __atomic_load_n(&cache->checks_frees, __ATOMIC_RELAXED) ? SLAB_OWNER_KFREE_CHECKED
+                                                                            : SLAB_OWNER_KFREE;
+    uintptr_t owner = (uintptr_t)cache | (is_short ? bits : 0);
+
+    for (uint64_t i = 0; i < 1UL << cache->slab_order; i++)
+        __atomic_store_n(&slab[i].owner, (void *)owner, __ATOMIC_RELAXED);
+}
+
 struct page *kmem_getpages(struct kmem_cache *cache, gfp_t gfp)
 {
     gfp &= ~(__GFP_ZERO | __GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM | __GFP_MOVABLE);
@@ -137,10 +166,7 @@ struct page *kmem_getpages(struct kmem_cache *cache, gfp_t gfp)
     slab->refcount = 0;
     slab->next = slab->prev = 0;
     mark_all_free(cache, slab);
-    // In every page, so that an object's own page leads to its cache; what kfree may take is told by the lowest bit.
-    void *owner = (void *)((uintptr_t)cache | kfree_is_short(cache));
-    for (uint64_t i = 0; i < 1UL << cache->slab_order; i++)
-        slab[i].owner = owner;
+    slab_set_owner(cache, slab);
     page_set_type(slab, PAGE_SLAB);
     __atomic_fetch_add(&slab_page_count, 1UL << cache->slab_order, __ATOMIC_RELAXED);
     return slab;

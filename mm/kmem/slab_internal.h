@@ -10,7 +10,7 @@
 #include <mm/slab_debug.h>
 #include <mm/slab_guard.h>
 
-// Derives slab_order, objects_per_slab, map_shift and stride_reciprocal from stride_bytes. False when the
+// Derives slab_order, objects_per_slab, map_shift and what divides by the stride from stride_bytes. False when the
 // largest block holds no object.
 bool slab_lay_out(struct kmem_cache *cache);
 
@@ -69,12 +69,18 @@ static always_inline uint64_t *object_mark(const struct kmem_cache *cache, const
                                         : (uint64_t *)(uintptr_t)object - (cache->constructor != NULL);
 }
 
-// Whether the short way of kfree may take the cache's objects: what it does is all that a free of them needs.
-bool kfree_is_short(const struct kmem_cache *cache);
+// How far a slab's objects are moved for the sake of its colour, from any address in it.
+static always_inline uint64_t slab_colour(const struct kmem_cache *cache, const void *address)
+{
+    return (uintptr_t)address >> cache->colour_shift & cache->colour_mask;
+}
 
 // A slab of constructed, free objects, on no list; NULL without memory. No lock is held: constructors run
 // here.
 struct page *slab_create(struct kmem_cache *cache, gfp_t gfp);
+
+// Writes into the slab's pages whose they are, and whether kfree takes their objects.
+void slab_set_owner(const struct kmem_cache *cache, struct page *slab);
 
 // Destructs the objects of a slab that is on no list and gives the pages back. No lock is held.
 void slab_destroy(struct kmem_cache *cache, struct page *slab);
@@ -106,14 +112,18 @@ enum slab_verdict slab_verdict_of(struct kmem_cache *cache, const void *object);
 unsigned slab_take_some(struct kmem_cache *cache, unsigned count, void **objects);
 void slab_give(struct kmem_cache *cache, unsigned count, void **objects, bool may_leave);
 
-// The fronts: magazines, for plain and for constructed objects, and none. Where the magazines' free finds something
-// wrong or no room it goes on in slab_free.
+// The fronts: magazines, for plain and for constructed objects, those that look whether an object starts there, and
+// none. Where the magazines' free finds something wrong or no room it goes on in slab_free.
 void *magazine_alloc(struct kmem_cache *cache, gfp_t gfp);
 void magazine_free(struct kmem_cache *cache, void *object);
 void *magazine_alloc_constructed(struct kmem_cache *cache, gfp_t gfp);
 void magazine_free_constructed(struct kmem_cache *cache, void *object);
 void magazine_free_checked(struct kmem_cache *cache, void *object);
+void magazine_free_constructed_checked(struct kmem_cache *cache, void *object);
 void slab_free_direct(struct kmem_cache *cache, void *object);
+
+// Chooses among those that free, by the cache's flags and constructor. The cache is locked or nobody's yet.
+void object_set_free(struct kmem_cache *cache, bool checks_frees);
 
 // kmem_cache_create with a place of its own among the magazines' stacks.
 struct kmem_cache *kmem_cache_create_at(unsigned place, const char *name, size_t size, size_t align, unsigned flags,

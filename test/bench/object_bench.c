@@ -115,14 +115,21 @@ BATCH_ROWS(kmalloc64, "kmalloc.64", kmalloc_batch, 64);
 BATCH_ROWS(kmalloc256, "kmalloc.256", kmalloc_batch, 256);
 BATCH_ROWS(cache200, "cache.200", cache_batch, 200);
 
-static void cache_pair(struct bench *bench, unsigned size, unsigned is_constructed)
+static void pair_of_cache(struct bench *bench, unsigned size, unsigned variant)
 {
-    (void)size;
-    if (!open_cache(bench, is_constructed))
-        return;
     struct kmem_cache *objects = cache;
+
+    (void)size;
+    (void)variant;
     for (unsigned i = 0; i < PAIRS; i++)
         BENCH_TIME(bench, kmem_cache_free(objects, kmem_cache_alloc(objects, GFP_KERNEL)));
+}
+
+static void cache_pair(struct bench *bench, unsigned size, unsigned is_constructed)
+{
+    if (!open_cache(bench, is_constructed))
+        return;
+    pair_of_cache(bench, size, 0);
     kmem_cache_destroy(cache);
 }
 BENCH_ROW(cache_plain, "cache.200.pair", cache_pair, 0, false);
@@ -151,6 +158,36 @@ BENCH_ROW(bulk16a, "cache.bulk16.alloc", bulk, 16, BENCH_ALLOC);
 BENCH_ROW(bulk16f, "cache.bulk16.free", bulk, 16, BENCH_FREE);
 BENCH_ROW(bulk64a, "cache.bulk64.alloc", bulk, 64, BENCH_ALLOC);
 BENCH_ROW(bulk64f, "cache.bulk64.free", bulk, 64, BENCH_FREE);
+
+// The pairs above while frees look whether an object starts there: one cache at a time is told to, whatever the boot
+// argument says, so that both costs are of one boot.
+static void checked_pair(struct bench *bench, struct kmem_cache *watched,
+                         void (*pair)(struct bench *bench, unsigned size, unsigned variant))
+{
+    bool was_checked = watched->checks_frees;
+
+    kmem_cache_check_frees(watched, true);
+    pair(bench, 256, 0);
+    kmem_cache_check_frees(watched, was_checked);
+}
+
+static void checked_kmalloc_pair(struct bench *bench, unsigned size, unsigned is_variable)
+{
+    checked_pair(bench, kmalloc_cache_for(size, GFP_KERNEL), is_variable ? variable_pair : constant_pair_256);
+}
+BENCH_ROW(checked_constant, "kmalloc.const.256.pair.checked", checked_kmalloc_pair, 256, false);
+BENCH_ROW(checked_variable, "kmalloc.var.256.pair.checked", checked_kmalloc_pair, 256, true);
+
+static void checked_cache_pair(struct bench *bench, unsigned size, unsigned is_constructed)
+{
+    (void)size;
+    if (!open_cache(bench, is_constructed))
+        return;
+    checked_pair(bench, cache, pair_of_cache);
+    kmem_cache_destroy(cache);
+}
+BENCH_ROW(checked_plain, "cache.200.pair.checked", checked_cache_pair, 0, false);
+BENCH_ROW(checked_constructed, "cache.200ctor.pair.checked", checked_cache_pair, 0, true);
 
 static void create_destroy(struct bench *bench, unsigned size, unsigned variant)
 {

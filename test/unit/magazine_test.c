@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/magazine.h>
 
+#include "capture.h"
 #include "page_chain.h"
 
 #include <arch/smp.h>
@@ -198,6 +199,89 @@ KTEST(magazine, strangers_are_reported)
     free_page(page);
     EXPECT_EQ(kmem_cache_destroy(cache), 0);
     EXPECT_EQ(kmem_cache_destroy(other), 0);
+}
+
+// Watches a cache's frees while what lies around its objects goes back, and around where one more would be: each is
+// found out at once, one by one and in bulk.
+static void expect_starts_alone(size_t size, size_t align, void (*constructor)(void *object))
+{
+    struct kmem_cache *cache = kmem_cache_create("starts", size, align, 0, constructor, NULL);
+    struct kmem_cache *other = kmem_cache_create("others", size, align, 0, constructor, NULL);
+
+    REQUIRE(cache && other);
+    kmem_cache_check_frees(cache, true);
+    unsigned per_slab = cache->objects_per_slab, count = min_of(per_slab, (unsigned)MANY);
+    REQUIRE(take_many(cache, count));
+    char *slab = page_to_virt(virt_to_slab(objects[0])), *foreign = kmem_cache_alloc(other, GFP_KERNEL);
+    size_t slab_bytes = PAGE_SIZE << cache->slab_order;
+    REQUIRE(foreign);
+    uint64_t reports = slab_misuse_count(), wrong = 0;
+    const unsigned near[] = { 0, 1, per_slab / 2, per_slab - 1, per_slab };
+    const long steps[] = { -8, -1, 0, 1, 8, (long)size / 2, (long)size - 1 };
+    capture_start();
+    for (unsigned i = 0; i < array_count(near) * array_count(steps); i++) {
+        long step = steps[i % array_count(steps)];
+        unsigned index = near[i / array_count(steps)];
+        size_t offset = cache->first_offset + (size_t)index * cache->stride_bytes + (size_t)step;
+        void *bulk[] = { slab + offset };
+        size_t from_first = offset - cache->first_offset;
+        bool is_start = from_first % cache->stride_bytes == 0 && from_first / cache->stride_bytes < per_slab;
+        if (is_start || offset >= slab_bytes)
+            continue;
+        kmem_cache_free(cache, slab + offset);
+        kmem_cache_free_bulk(cache, 1, bulk);
+        wrong += 2;
+    }
+    (void)capture_stop();
+    EXPECT_GE(wrong, 20);
+    EXPECT_EQ(slab_misuse_count() - reports, wrong);
+    ktest_expect_misuse(slab_misuse_count() - reports);
+    EXPECT_MISUSE(1, kmem_cache_free(cache, foreign));
+    EXPECT_EQ(kmem_cache_live_objects(cache), count);
+    give_many(cache, count);
+    EXPECT_MISUSE(min_of(count, 16U), give_many(cache, min_of(count, 16U)));
+    EXPECT_EQ(kmem_cache_live_objects(cache), 0);
+    kmem_cache_free(other, foreign);
+    EXPECT_EQ(kmem_cache_destroy(other), 0);
+    EXPECT_EQ(kmem_cache_destroy(cache), 0);
+}
+
+// Where a cache looks at its frees, nothing but the start of an object in use is taken, whatever the size, the
+// alignment and the pages of a slab.
+KTEST(magazine, checked_frees_take_nothing_but_starts)
+{
+    static const size_t sizes[] = { 8, 24, 56, 64, 104, 200, 1000, 1024, 3000 };
+
+    for (unsigned i = 0; i < array_count(sizes); i++) {
+        expect_starts_alone(sizes[i], 0, NULL);
+        if (sizes[i] >= sizeof(struct thing))
+            expect_starts_alone(sizes[i], i % 2 == 0 ? 0 : 64, construct);
+    }
+}
+
+// kfree looks from when it is told to, at objects that there were before too, and until it is told not to.
+KTEST(magazine, kfree_looks_when_told)
+{
+    struct kmem_cache *class = kmalloc_cache_for(96, GFP_KERNEL);
+    bool was_checked = class->checks_frees;
+    char *before = kmalloc(96, GFP_KERNEL), *after;
+
+    kmem_cache_check_frees(class, true);
+    after = kmalloc(96, GFP_KERNEL);
+    REQUIRE(before && after);
+    for (unsigned offset = 1; offset < 96; offset += 9) {
+        EXPECT_MISUSE(1, kfree(before + offset));
+        EXPECT_MISUSE(1, kfree(after + offset));
+    }
+    kfree(before);
+    EXPECT_MISUSE(1, kfree(before));
+    kmem_cache_check_frees(class, false);
+    EXPECT_MISUSE(1, kfree(before));
+    kfree(after);
+    EXPECT_MISUSE(1, kfree(after));
+    EXPECT_EQ(check_slabs(), 0);
+    kmem_cache_check_frees(class, was_checked);
+    EXPECT_EQ(check_slabs(), 0);
 }
 
 // While lists are blocked, objects go straight to the slabs.

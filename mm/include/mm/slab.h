@@ -33,7 +33,8 @@
 // Every free is checked in every build: the pointer must lie in a slab of this cache, and its object must not be free.
 // A second free, a foreign or stale pointer and a wrong cache are reported with cache, address and what was found,
 // counted in slab_misuse_count(), and ignored. The middle of an object is found out when it comes to its slab, and at
-// once with slab_check=cheap or without magazines.
+// once without magazines or where the cache looks at each free (slab_check=cheap, kmem_cache_check_frees): that is one
+// multiplication (slab_lay_out).
 //
 // The older literature's "offset" argument is today's alignment.
 #pragma once
@@ -79,9 +80,12 @@ struct kmem_cache {
     uint32_t objects_per_slab;             // (C) 0 when the cache was destroyed
     uint32_t first_offset;                 // (C) of the first object in its slab
     uint32_t map_shift;                    // (C) a bit of a slab's map stands for 2^map_shift objects
-    uint32_t colour_mask, colour_shift;    // (C) a slab's objects start (its number & mask) << shift further behind
+    uint32_t colour_mask, colour_shift;    // (C) a slab's objects start (its address >> shift & mask) bytes further on
     uint32_t record_offset;                // (C) from an object to what is recorded of it; 0: nothing is
     uint64_t stride_reciprocal;            // (C) turns the division by the stride into a multiplication
+    uint64_t slab_mask;                    // (C) of an address: where in its slab it lies
+    uint64_t start_factor, start_limit;    // (C) tell whether an object starts there (slab_lay_out)
+    bool checks_frees;                     // (A) each free looks at once whether an object starts there
     void (*constructor)(void *object);     // (C) may be NULL
     void (*destructor)(void *object);      // (C) may be NULL
     uint32_t partial, full, empty;         // (L) pfn of the first slab of each list, 0 if none
@@ -100,10 +104,9 @@ struct kmem_cache {
     struct list all;                       // cache_list_lock
 };
 
-// Makes the allocator usable; zones_init has run. `checks_frees` (slab_check=cheap): each free looks at once whether an
-// object starts there.
+// Makes the allocator usable; zones_init has run. `checks_frees` (slab_check=cheap): all caches look at each free at
+// once whether an object starts there.
 void slab_init(bool checks_frees);
-bool slab_checks_frees(void);
 
 // A new cache, or NULL: no memory, or a bad argument, which is reported: name NULL, empty, too long or taken;
 // size 0 or above the largest block; align neither 0 nor a power of two up to SLAB_MAX_ALIGN; unknown flags.
@@ -138,6 +141,12 @@ static always_inline void kmem_cache_free(struct kmem_cache *cache, void *object
 must_check size_t kmem_cache_alloc_bulk(struct kmem_cache *cache, gfp_t gfp, size_t count, void **objects);
 void kmem_cache_free_bulk(struct kmem_cache *cache, size_t count, void **objects);
 
+// From now on each free into the cache looks whether an object starts there, or does not: one cache can be watched and
+// the others be fast. kfree looks for kmalloc's caches, but perhaps not at objects of a slab that another hart is just
+// making. Without magazines every free is looked at anyway. Goes over all slabs with interrupts masked: not for every
+// day. Any context.
+void kmem_cache_check_frees(struct kmem_cache *cache, bool is_on);
+
 // Gives empty slabs back; returns pages freed. kmem_cache_reap does it for all caches in turn until that many
 // pages are free, and kmem_cache_empty_pages says how many there are: the two are the shrinker. Any context but
 // interrupt.
@@ -157,10 +166,15 @@ uint64_t slab_pages(void);
 // Objects that somebody has: neither in a slab nor in a magazine; exact while nobody allocates.
 uint64_t kmem_cache_live_objects(const struct kmem_cache *cache);
 
+// What the lowest bits of the owner in a slab's pages say: kfree takes the objects, as they come or after a look.
+#define SLAB_OWNER_KFREE 1UL
+#define SLAB_OWNER_KFREE_CHECKED 2UL
+#define SLAB_OWNER_BITS 3UL
+
 // The cache of a slab's page.
 static always_inline struct kmem_cache *slab_cache(const struct page *slab)
 {
-    return (struct kmem_cache *)((uintptr_t)slab->owner & ~(uintptr_t)1);
+    return (struct kmem_cache *)((uintptr_t)slab->owner & ~SLAB_OWNER_BITS);
 }
 
 // The slab's head, or NULL when the pointer lies in no slab.
