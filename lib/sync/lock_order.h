@@ -27,6 +27,7 @@
     CLASS(TEST_IRQ_OUTER, IRQ)          /* tests: locks that interrupts want */ \
     CLASS(TEST_IRQ_INNER, IRQ) \
     CLASS(STRESS, IRQ)                  /* test/stress: what harts hand to each other; leaf */ \
+    CLASS(MEMPOOL, IRQ)                 /* mm/kmem/mempool.c; a free to who waits: RUN_QUEUE */ \
     CLASS(KMEM_CACHE, IRQ)              /* mm/kmem/kmem_cache.c; never held while pages are taken or given back */ \
     CLASS(OBJECT_DEPOT, IRQ)            /* mm/kmem/magazine.c; leaf */ \
     CLASS(SLAB_GUARD, IRQ)              /* mm/kmem/slab_guard.c; hiding a page: REMOTE_FLUSH */ \
