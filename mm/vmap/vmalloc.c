@@ -57,7 +57,7 @@ static bool map_pages(struct vmalloc_area *area)
     return true;
 }
 
-static void *allocate(const char *operation, size_t size, gfp_t gfp, const void *caller)
+void *vmalloc_for(const char *operation, size_t size, gfp_t gfp, const void *caller)
 {
     might_sleep();
     if (size == 0) {
@@ -85,12 +85,12 @@ static void *allocate(const char *operation, size_t size, gfp_t gfp, const void 
 
 void *vmalloc(size_t size)
 {
-    return allocate("vmalloc", size, GFP_KERNEL | __GFP_HIGHMEM, __builtin_return_address(0));
+    return vmalloc_for("vmalloc", size, GFP_KERNEL | __GFP_HIGHMEM, __builtin_return_address(0));
 }
 
 void *vzalloc(size_t size)
 {
-    return allocate("vzalloc", size, GFP_KERNEL | __GFP_HIGHMEM | __GFP_ZERO, __builtin_return_address(0));
+    return vmalloc_for("vzalloc", size, GFP_KERNEL | __GFP_HIGHMEM | __GFP_ZERO, __builtin_return_address(0));
 }
 
 void vfree(const void *address)

@@ -28,6 +28,9 @@ void vmalloc_area_unmap(struct vmalloc_area *area);
 // Gives addresses and bookkeeping of an unmapped area back.
 void vmalloc_area_release(struct vmalloc_area *area);
 
+// vmalloc in the name of the public call (`operation`) and of who made it, of pages as gfp says: it may sleep.
+void *vmalloc_for(const char *operation, size_t size, gfp_t gfp, const void *caller);
+
 // The kind of the published area that holds the address, or VMALLOC_KIND_COUNT. Searches all areas.
 enum vmalloc_kind vmalloc_kind_at(const void *address);
 
