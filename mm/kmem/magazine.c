@@ -118,6 +118,7 @@ static void depot_lock(struct kmem_cache *cache)
     if (unlikely(spin_is_locked(&cache->depot.lock)))
         __atomic_fetch_add(&cache->depot.meetings, 1, __ATOMIC_RELAXED);
     spin_acquire(&cache->depot.lock);
+    store_relaxed(&cache->depot.visits, cache->depot.visits + 1);
 }
 
 // One of the list `from` for one on the list `to`; NULL, and nothing done, when there is none.

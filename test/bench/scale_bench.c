@@ -7,7 +7,7 @@
 //
 //   the loop around the operations     measured on one hart with interrupts masked
 //   the timer's ticks                  as many as there were, at the price of those in rounds of empty operations
-//   handing pages over                 as often as it was done, at the price of handing over what is no page
+//   handing things over                as often as it was done, at the price of handing over what is nothing
 //   turns in vain                      of a hart that has nothing to free or no room to put: as many as there were, at
 //                                      the price of such turns on one hart
 //
@@ -20,6 +20,7 @@
 #include <base/bits.h>
 #include <base/compiler.h>
 #include <init/bootargs.h>
+#include <mm/kmalloc.h>
 #include <mm/page_alloc.h>
 #include <mm/vmalloc.h>
 #include <task/sched.h>
@@ -30,13 +31,14 @@
 #define ROUNDS 8
 #define WORKING_SET 64
 #define RING_SLOTS 256
+#define OBJECT_BYTES 256
 #define DEFAULT_US 20              // slice and jitter
 
 // What a hart hands to another: written by one hart each.
 struct ring {
     uint64_t put_count aligned_to(CACHE_LINE_BYTES);      // (A)
     uint64_t taken_count aligned_to(CACHE_LINE_BYTES);    // (A)
-    struct page *slot[RING_SLOTS];                        // (A) by the two counts
+    void *slot[RING_SLOTS];                               // (A) by the two counts
 };
 
 enum side { PUT, FREE, SIDES };
@@ -47,7 +49,7 @@ struct worker {
     uint64_t vain[SIDES];                                 // (A) of them
     uint64_t random;
     unsigned side, flip_done, flip_vain;                  // what to do now; whether it changes with success and without
-    struct { struct page *page; unsigned order; } held[WORKING_SET];
+    struct { void *thing; unsigned order; } held[WORKING_SET];
     struct ring *inbound, *outbound;
     struct ring ring;                                     // its inbound one
 };
@@ -59,8 +61,9 @@ static struct {
     struct worker *workers;
     unsigned count;
     turn_t turn;
-    struct page *(*take)(void);    // what is handed over
-    void (*give)(struct page *page);
+    bool is_of_objects;
+    void *(*take)(void);           // what is handed over
+    void (*give)(void *thing);
     uint32_t arrived, finished;    // (A)
     bool has_begun, is_over;       // (A)
     bool has_failed;               // (A) memory ran out
@@ -71,11 +74,21 @@ struct reading {
     uint64_t instructions, operations, turns, vain[SIDES], ticks, locks;
 };
 
+// A hold of a cache's lock moves one object or more, so objects that were moved are holds at the most.
+static void add_locks(struct kmem_cache *cache, void *locks)
+{
+    *(uint64_t *)locks += __atomic_load_n(&cache->alloc_count, __ATOMIC_RELAXED) +
+                          __atomic_load_n(&cache->free_count, __ATOMIC_RELAXED) +
+                          __atomic_load_n(&cache->depot.visits, __ATOMIC_RELAXED);
+}
+
 static struct reading read_all(void)
 {
     struct page_alloc_stats stats = page_alloc_stats();
     struct reading now = { .locks = stats.engine_calls + stats.depot_calls };
 
+    if (all.is_of_objects)
+        kmem_cache_for_each(add_locks, &now.locks);
     for (unsigned i = 0; i < all.count; i++) {
         now.operations += __atomic_load_n(&all.workers[i].operations, __ATOMIC_RELAXED);
         now.turns += __atomic_load_n(&all.workers[i].turns, __ATOMIC_RELAXED);
@@ -128,19 +141,42 @@ static bool churn_turn(struct worker *worker)
 {
     unsigned place = (unsigned)(worker->random >> 32) % WORKING_SET, order = (unsigned)(worker->random >> 48) % 4;
 
-    if (worker->held[place].page)
-        __free_pages(worker->held[place].page, worker->held[place].order);
-    worker->held[place].page = alloc_pages(GFP_KERNEL, order);
+    if (worker->held[place].thing)
+        __free_pages(worker->held[place].thing, worker->held[place].order);
+    worker->held[place].thing = alloc_pages(GFP_KERNEL, order);
     worker->held[place].order = order;
-    return worker->held[place].page ? true : fail();
+    return worker->held[place].thing ? true : fail();
 }
 
-static struct page *take_page(void) { return alloc_page(GFP_KERNEL); }
-static void give_page(struct page *page) { __free_page(page); }
+static bool object_pair_turn(struct worker *worker)
+{
+    (void)worker;
+    void *object = kmalloc(OBJECT_BYTES, GFP_KERNEL);
+
+    if (unlikely(!object))
+        return fail();
+    kfree(object);
+    return true;
+}
+
+// The same of objects: 64 to 512 bytes.
+static bool object_churn_turn(struct worker *worker)
+{
+    unsigned place = (unsigned)(worker->random >> 32) % WORKING_SET, order = (unsigned)(worker->random >> 48) % 4;
+
+    kfree(worker->held[place].thing);
+    worker->held[place].thing = kmalloc(64UL << order, GFP_KERNEL);
+    return worker->held[place].thing ? true : fail();
+}
+
+static void *take_page(void) { return alloc_page(GFP_KERNEL); }
+static void give_page(void *page) { __free_page(page); }
+static void *take_object(void) { return kmalloc(OBJECT_BYTES, GFP_KERNEL); }
+static void give_object(void *object) { kfree(object); }
 
 // What handing over costs by itself is measured with these.
-static struct page *take_nothing(void) { return MEMMAP; }
-static void give_nothing(struct page *page unused_arg) { }
+static void *take_nothing(void) { return MEMMAP; }
+static void give_nothing(void *thing unused_arg) { }
 
 static bool put_in(struct ring *ring)
 {
@@ -148,10 +184,10 @@ static bool put_in(struct ring *ring)
 
     if (put - __atomic_load_n(&ring->taken_count, __ATOMIC_ACQUIRE) == RING_SLOTS)
         return false;
-    struct page *page = all.take();
-    if (unlikely(!page))
+    void *thing = all.take();
+    if (unlikely(!thing))
         return fail();
-    ring->slot[put % RING_SLOTS] = page;
+    ring->slot[put % RING_SLOTS] = thing;
     __atomic_store_n(&ring->put_count, put + 1, __ATOMIC_RELEASE);
     return true;
 }
@@ -162,13 +198,13 @@ static bool free_from(struct ring *ring)
 
     if (taken == __atomic_load_n(&ring->put_count, __ATOMIC_ACQUIRE))
         return false;
-    struct page *page = ring->slot[taken % RING_SLOTS];
+    void *thing = ring->slot[taken % RING_SLOTS];
     __atomic_store_n(&ring->taken_count, taken + 1, __ATOMIC_RELEASE);
-    all.give(page);
+    all.give(thing);
     return true;
 }
 
-// Puts a page for another hart, or frees one that another hart has put.
+// Puts a page or an object for another hart, or frees one that another hart has put.
 static bool exchange_turn(struct worker *worker)
 {
     unsigned side = worker->side;
@@ -283,8 +319,8 @@ static struct prices measure_prices(void)
     prices.vain[PUT] = measure_turns(exchange_turn) - prices.turn;
     while (free_from(worker->inbound)) {
     }
-    all.take = take_page;
-    all.give = give_page;
+    all.take = all.is_of_objects ? take_object : take_page;
+    all.give = all.is_of_objects ? give_object : give_page;
     return prices;
 }
 
@@ -302,8 +338,10 @@ static void give_back(void)
         while (free_from(&all.workers[i].ring)) {
         }
         for (unsigned k = 0; k < WORKING_SET; k++)
-            if (all.workers[i].held[k].page)
-                __free_pages(all.workers[i].held[k].page, all.workers[i].held[k].order);
+            if (all.is_of_objects)
+                kfree(all.workers[i].held[k].thing);
+            else if (all.workers[i].held[k].thing)
+                __free_pages(all.workers[i].held[k].thing, all.workers[i].held[k].order);
     }
 }
 
@@ -331,12 +369,12 @@ static void record_rounds(struct bench *bench, const struct prices *prices, turn
     bench->shared_locks = locks * 10000 / max_of(operations, 1UL);
 }
 
-enum { PAIR, CHURN, REMOTE, HANDOVER };
+enum kind { PAIR, CHURN, REMOTE, HANDOVER, KINDS };
 
-// REMOTE: every hart puts pages for the next one and frees what the one before has put, in turn. HANDOVER: of two harts
+// REMOTE: every hart puts things for the next one and frees what the one before has put, in turn. HANDOVER: of two harts
 // one only puts and the other only frees. Alone, or left over, a hart does it all by itself: for REMOTE in turn, for
-// HANDOVER until there is no room, and then until there is no page. Two operations are a pair.
-static void connect(unsigned kind)
+// HANDOVER until there is no room, and then until there is nothing. Two operations are a pair.
+static void connect(enum kind kind)
 {
     for (unsigned i = 0; i < all.count; i++) {
         struct worker *worker = &all.workers[i];
@@ -351,13 +389,15 @@ static void connect(unsigned kind)
     }
 }
 
-static void scale_row(struct bench *bench, unsigned kind, unsigned operations_each)
+static void scale_row(struct bench *bench, unsigned kind, unsigned is_of_objects)
 {
-    static const turn_t turns[] = {
-        [PAIR] = pair_turn, [CHURN] = churn_turn, [REMOTE] = exchange_turn, [HANDOVER] = exchange_turn,
+    static const turn_t turns[2][KINDS] = {
+        { pair_turn, churn_turn, exchange_turn, exchange_turn },
+        { object_pair_turn, object_churn_turn, exchange_turn, exchange_turn },
     };
     uint64_t slice_us = bootarg_u64("slice_us"), jitter_us = bootarg_u64("jitter_us"), seed = bootarg_u64("seed");
 
+    all.is_of_objects = is_of_objects;
     all.count = arch_hart_count();
     all.workers = vzalloc(all.count * sizeof *all.workers);
     if (!all.workers) {
@@ -368,12 +408,16 @@ static void scale_row(struct bench *bench, unsigned kind, unsigned operations_ea
     connect(kind);
     if (jitter_us == 0)
         sched_configure(DEFAULT_US, DEFAULT_US, seed);
-    record_rounds(bench, &prices, turns[kind], operations_each);
+    record_rounds(bench, &prices, turns[is_of_objects][kind], kind == REMOTE || kind == HANDOVER ? 2 : 1);
     sched_configure(slice_us, jitter_us, seed);
     give_back();
     vfree(all.workers);
 }
-BENCH_ROW(scale_pair, "scale.page.order0.pair", scale_row, PAIR, 1);
-BENCH_ROW(scale_churn, "scale.page.churn03", scale_row, CHURN, 1);
-BENCH_ROW(scale_remote, "scale.page.remote", scale_row, REMOTE, 2);
-BENCH_ROW(scale_handover, "scale.page.handover", scale_row, HANDOVER, 2);
+BENCH_ROW(scale_pair, "scale.page.order0.pair", scale_row, PAIR, false);
+BENCH_ROW(scale_churn, "scale.page.churn03", scale_row, CHURN, false);
+BENCH_ROW(scale_remote, "scale.page.remote", scale_row, REMOTE, false);
+BENCH_ROW(scale_handover, "scale.page.handover", scale_row, HANDOVER, false);
+BENCH_ROW(scale_object_pair, "scale.kmalloc.256.pair", scale_row, PAIR, true);
+BENCH_ROW(scale_object_churn, "scale.kmalloc.churn64-512", scale_row, CHURN, true);
+BENCH_ROW(scale_object_remote, "scale.kmalloc.256.remote", scale_row, REMOTE, true);
+BENCH_ROW(scale_object_handover, "scale.kmalloc.256.handover", scale_row, HANDOVER, true);

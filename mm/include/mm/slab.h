@@ -99,6 +99,7 @@ struct kmem_cache {
         struct magazine *full, *empty;     // (D) the depot's lock
         uint32_t full_count, full_least;   // (D) now, and at the least since the last trim
         uint32_t meetings;                 // (A) harts that found the lock held, since then
+        uint64_t visits;                   // (D) exchanges of magazines, and looks in vain
         uint32_t size;                     // (A) of new magazines
     } depot;
     struct list all;                       // cache_list_lock
