@@ -4,6 +4,7 @@
 #include "replay.h"
 #include "account.h"
 #include "measure.h"
+#include "object_floor.h"
 #include "page_bound.h"
 #include <arch/smp.h>
 #include <base/assert.h>
@@ -24,6 +25,7 @@ static struct replay_slot *slots;
 static struct kmem_cache **caches;
 static struct thread *threads[MAX_HARTS];      // by hart; NULL where there is none
 static struct replay_counts counts;
+static bool objects_alone;
 
 static uint32_t position aligned_to(CACHE_LINE_BYTES);     // (A) index of the next event
 
@@ -49,14 +51,22 @@ static gfp_t page_gfp_of(uint8_t traced)
     return gfp;
 }
 
-// What an object of the slot takes in a slab; 0 for a kmalloc beyond the slab classes.
-static uint32_t stride_of(const struct replay_slot *slot)
+// The cache of the slot's object; NULL for a kmalloc beyond the slab classes.
+static struct kmem_cache *cache_of(const struct replay_slot *slot)
 {
     if (slot->op == QTRACE_CACHE_ALLOC)
-        return caches[slot->argument]->stride_bytes;
+        return caches[slot->argument];
     if (slot->argument > KMALLOC_MAX_CACHE_BYTES)
-        return 0;
-    return kmalloc_cache_for(slot->argument, GFP_KERNEL)->stride_bytes;
+        return NULL;
+    return kmalloc_cache_for(slot->argument, GFP_KERNEL);
+}
+
+// What an object of the slot takes in a slab; 0 where it lies in none.
+static uint32_t stride_of(const struct replay_slot *slot)
+{
+    const struct kmem_cache *cache = cache_of(slot);
+
+    return cache != NULL ? cache->stride_bytes : 0;
 }
 
 static uint32_t object_bytes_of(const struct replay_slot *slot)
@@ -142,8 +152,10 @@ static void do_alloc(const struct qtrace_event *event, unsigned hart)
         account_add(ACCOUNT_PAGE, argument, 0);
     else if (event->op == QTRACE_AREA_ALLOC)
         account_add(ACCOUNT_AREA, argument, 0);
-    else
+    else {
         account_add(ACCOUNT_OBJECT, object_bytes_of(slot), stride_of(slot));
+        object_floor_add(cache_of(slot), slot->argument);
+    }
 }
 
 static void do_free(struct replay_slot *slot)
@@ -156,6 +168,7 @@ static void do_free(struct replay_slot *slot)
         area_free(slot->memory);
     } else {
         account_remove(ACCOUNT_OBJECT, object_bytes_of(slot), stride_of(slot));
+        object_floor_remove(cache_of(slot), slot->argument);
         object_free(slot);
     }
     slot->memory = NULL;
@@ -173,12 +186,24 @@ static void do_event(const struct qtrace_event *event, unsigned hart)
         counts.failed_frees++;
 }
 
+static bool is_of_object(const struct qtrace_event *event)
+{
+    return event->op == QTRACE_CACHE_ALLOC || event->op == QTRACE_KMALLOC || event->op == QTRACE_OBJECT_FREE;
+}
+
 // The events from `at` on that belong to the hart; returns the first that does not.
 static uint32_t do_events(uint32_t at, unsigned hart)
 {
     do {
-        do_event(&trace->events[at], hart);
-        account_event(++at);
+        const struct qtrace_event *event = &trace->events[at++];
+        if (objects_alone && !is_of_object(event))
+            continue;
+        do_event(event, hart);
+        counts.events++;
+        if (objects_alone)
+            object_floor_event(at);
+        else
+            account_event(at);
     } while (at < trace->header->event_count && trace->events[at].hart == hart);
     return at;
 }
@@ -278,7 +303,7 @@ bool replay_prepare(const struct qtrace *checked_trace, struct replay_slot *slot
     trace = checked_trace;
     slots = slot_table;
     memset(slots, 0, trace->header->slot_count * sizeof slots[0]);
-    counts = (struct replay_counts){ .events = trace->header->event_count };
+    counts = (struct replay_counts){ 0 };
     position = NOT_STARTED;
     if (create_caches() && create_threads())
         return true;
@@ -286,9 +311,13 @@ bool replay_prepare(const struct qtrace *checked_trace, struct replay_slot *slot
     return false;
 }
 
-struct replay_counts replay_run(void)
+struct replay_counts replay_run(bool of_objects_alone)
 {
-    account_begin(trace->header->event_count);
+    objects_alone = of_objects_alone;
+    if (objects_alone)
+        object_floor_begin();
+    else
+        account_begin(trace->header->event_count);
     __atomic_store_n(&position, 0, __ATOMIC_RELEASE);
     thread_wake(threads[trace->events[0].hart]);
     follow(0);

@@ -37,8 +37,9 @@ struct replay_counts {
 // hart is hart 0.
 must_check bool replay_prepare(const struct qtrace *trace, struct replay_slot *slots);
 
-// Carries out all events, with accounting begun just before and ended just after.
-struct replay_counts replay_run(void);
+// Carries out all events, or those of objects, with accounting begun just before and ended just after: of all memory
+// (account.h), or of objects (object_floor.h).
+struct replay_counts replay_run(bool of_objects_alone);
 
 // Frees what is still alive, joins the threads and destroys the caches.
 void replay_clean_up(void);

@@ -6,6 +6,7 @@
 
 #include "account.h"
 #include "measure.h"
+#include "object_floor.h"
 #include "page_bound.h"
 #include "records.h"
 #include "replay.h"
@@ -22,12 +23,14 @@
 #include <mm/ledger.h>
 #include <mm/memblock.h>
 #include <mm/page_alloc.h>
+#include <mm/page_lists.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
 
 #define RECORD_FORMAT 1
 
 BOOTARG_CHOICE(bound, "own|packed", 0, "study: page requests have pages of their own, or share larger ones");
+BOOTARG_CHOICE(only, "all|objects", 0, "study: replays the whole trace, or its objects and their floor");
 
 static const char *const bound_names[] = { "own", "packed" };
 
@@ -184,6 +187,33 @@ static void print_result(const struct qtrace_header *header, const struct replay
     record_end();
 }
 
+static void print_objects(const struct qtrace_header *header, const struct replay_counts *counts)
+{
+    const struct object_peaks *peaks = object_floor_peaks();
+    const struct object_breakdown *at_held = &peaks->at_held;
+
+    record_begin("objects");
+    record_text("trace", header->name);
+    record_number("page_size", PAGE_SIZE);
+    record_number("events", counts->events);
+    record_number("failed", measure_failed());
+    record_signed("peak_floor", peaks->floor);
+    record_number("peak_floor_event", peaks->floor_event);
+    record_signed("peak_floor_pages", peaks->floor_pages);
+    record_signed("peak_held", peaks->held);
+    record_number("peak_held_event", peaks->held_event);
+    record_object_begin("peak");
+    record_signed("floor", at_held->floor);
+    record_signed("floor_pages", at_held->floor_pages);
+    record_signed("held", at_held->held);
+    record_signed("in_slabs", at_held->in_slabs);
+    record_signed("in_magazines", at_held->in_magazines);
+    record_signed("tails", at_held->tails);
+    record_signed("own", at_held->own);
+    record_object_end();
+    record_end();
+}
+
 // What a study must leave as it found it. Objects are those of kmalloc: the trace's caches are destroyed,
 // which shows that they are empty, and the allocators may keep a few objects of their own caches for the next
 // time.
@@ -283,13 +313,21 @@ static int replay(const struct qtrace *trace)
     page_bound_choose((enum page_bound)bootarg_choice("bound"));
     klog_info("study: replaying %u events of trace %s\n", trace->header->event_count, trace->header->name);
 
-    struct replay_counts counts = replay_run();
-    struct account_breakdown final = account_now();
-
-    print_config(trace, empty_cost);
-    print_samples();
-    print_operations();
-    print_result(trace->header, &counts, &final);
+    if (bootarg_choice("only") == 1) {
+        // The harts have their magazines, which are filled and emptied as they would be.
+        page_lists_unblock();
+        struct replay_counts counts = replay_run(true);
+        print_config(trace, empty_cost);
+        print_objects(trace->header, &counts);
+        page_lists_block();
+    } else {
+        struct replay_counts counts = replay_run(false);
+        struct account_breakdown final = account_now();
+        print_config(trace, empty_cost);
+        print_samples();
+        print_operations();
+        print_result(trace->header, &counts, &final);
+    }
 
     replay_clean_up();
     account_empty_slabs();

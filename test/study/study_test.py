@@ -144,6 +144,40 @@ def check_counts(bench: Bench) -> None:
         bench.report.check(cheapest > 20 or bound == "packed", "an operation for nothing")
 
 
+def objects_trace() -> Trace:
+    """Objects of a cache, of a class and beyond all classes, freed on other CPUs; pages that do not count."""
+    trace = Trace()
+    for i in range(40):
+        trace.cache_alloc(PTR + 256 * i, "filp", 232, 256, cpu=i % 3).pages(0x90000 + i, cpu=i % 3)
+    trace.kmalloc(PTR + 0x8000, 100, 128).kmalloc(PTR + 0x10000, 70000, 131072, cpu=1)
+    for i in range(0, 40, 2):
+        trace.cache_free(PTR + 256 * i, "filp", cpu=(i + 1) % 3)
+    return trace.kmalloc(PTR + 0x9000, 8, 8, cpu=2)
+
+
+def check_objects(bench: Bench) -> None:
+    """Objects alone: the floor is their sizes in classes, and held is their slabs, exactly so without magazines."""
+    image = bench.import_trace(objects_trace()).image
+    for arguments in ("", " objects=none"):
+        outcome = bench.boot(image, "only=objects" + arguments)
+        bench.equal("exit code", outcome.exit, EXIT_OK)
+        config, objects = records.read_objects(outcome.console.encode())
+        page = config.page_size
+        filp_pages = -(-40 // (page // 256 - (page // 256 > 64)))
+        bench.equal("operations", (objects.events, objects.failed), (40 + 2 + 20 + 1, 0))
+        bench.equal("floor", objects.peak_floor, 40 * 256 + 128 + 131072)
+        bench.equal("floor in pages", objects.peak_floor_pages, -(-40 * 256 // page) * page + page + 131072)
+        least = filp_pages * page + page + 131072
+        if arguments:
+            bench.equal("when the floor was highest", objects.peak_floor_event, 82)
+            bench.equal("magazines", (objects.peak.in_magazines, objects.peak.own), (0, 0))
+            bench.equal("held", objects.peak_held, least + page)
+        else:
+            bench.report.check(objects.peak_held > least and objects.peak.own > 0, "magazines for nothing")
+            bench.report.check(objects.peak.in_magazines > 0, "nothing waits in magazines")
+    bench.refused(image, "only", arguments="only=pages")
+
+
 def check_repeats(bench: Bench) -> None:
     """The same run gives the same bytes; with 4 KB pages, both bounds are the same run."""
     image = bench.import_trace(mixed_trace()).image
@@ -205,6 +239,7 @@ def check_refused_images(bench: Bench) -> None:
 
 CASES: dict[str, Callable[[Bench], None]] = {
     "counts_what_the_trace_does": check_counts,
+    "counts_objects_alone": check_objects,
     "repeats_to_the_byte": check_repeats,
     "counts_what_fails": check_exhaustion,
     "reads_what_lies_in_highmem": check_highmem,

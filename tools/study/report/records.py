@@ -11,7 +11,7 @@ that was asked.
 import json
 import re
 import zlib
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any, NoReturn
 
 FORMAT = 1
@@ -129,6 +129,35 @@ class Result:
 
 
 @dataclass(frozen=True)
+class ObjectBreakdown:
+    floor: int = _number("bytes", "live objects at the size that each is rounded to")
+    floor_pages: int = _number("bytes", "the same, class by class in whole pages")
+    held: int = _number("bytes", "slabs and large kmallocs")
+    in_slabs: int = _number("bytes", "free objects in slabs", low=_SIGNED)
+    in_magazines: int = _number("bytes", "free objects that wait on harts and in depots", low=_SIGNED)
+    tails: int = _number("bytes", "what is left over at the end of slabs", low=_SIGNED)
+    own: int = _number("bytes", "slabs of magazines", low=_SIGNED)
+
+
+# What `held` is made of in a replay of objects alone.
+OBJECT_PARTS = ("floor", "in_slabs", "in_magazines", "tails", "own")
+
+
+@dataclass(frozen=True)
+class Objects:
+    trace: str = _text(_NAME, "name of the trace")
+    page_size: int = _number("bytes", "size of a kernel page", low=1)
+    events: int = _number("operations", "operations of objects that were carried out")
+    failed: int = _number("operations", "allocations that returned nothing")
+    peak_floor: int = _number("bytes", "most that live objects took at the size that each is rounded to")
+    peak_floor_event: int = _number("operations", "the event after which that was so")
+    peak_floor_pages: int = _number("bytes", "most that they took class by class in whole pages")
+    peak_held: int = _number("bytes", "most that was held in slabs and large kmallocs")
+    peak_held_event: int = _number("operations", "the event after which that was so")
+    peak: ObjectBreakdown = field(metadata={})
+
+
+@dataclass(frozen=True)
 class _End:
     records: int = _number("", "records before this one")
     crc: str = _text(_CRC, "CRC-32 of their text")
@@ -143,9 +172,10 @@ class Run:
     result: Result
 
 
-_KINDS: dict[str, type] = {"config": Config, "sample": Sample, "op": Operation, "result": Result, "end": _End}
-_MAY_FOLLOW = {None: ("config",), "config": ("sample",), "sample": ("sample", "op"), "op": ("op", "result"),
-               "result": ("end",), "end": ()}
+_KINDS: dict[str, type] = {"config": Config, "sample": Sample, "op": Operation, "result": Result,
+                         "objects": Objects, "end": _End}
+_MAY_FOLLOW = {None: ("config",), "config": ("sample", "objects"), "sample": ("sample", "op"), "op": ("op", "result"),
+               "result": ("end",), "objects": ("end",), "end": ()}
 
 
 def json_name(declared: Field) -> str:
@@ -173,8 +203,8 @@ def _checked(declared: Field, what: str, value: Any, line: int) -> Any:
         if type(value) is not str or not declared.metadata["pattern"].fullmatch(value):
             raise RecordError(line, f"{what} is {_shown(value)}, which it cannot be")
         return value
-    if declared.type is Breakdown:
-        return _built(Breakdown, what + ".", value, line)
+    if is_dataclass(declared.type):
+        return _built(declared.type, what + ".", value, line)
     if type(value) is not list:
         raise RecordError(line, f"{what} is {_shown(value)}, not an array")
     return tuple(_checked_number(f"{what}[{i}]", number, 0, line) for i, number in enumerate(value))
@@ -283,6 +313,24 @@ def _check_result(run: Run, line: int) -> None:
         _require(sampled <= most, line, f"peak_{what} is {most}, but a sample shows {sampled}")
 
 
+def _check_objects(config: Config, objects: Objects, line: int) -> None:
+    for what in ("trace", "page_size"):
+        given, configured = getattr(objects, what), getattr(config, what)
+        _require(given == configured, line, f"{what} is {given} here and {configured} in the configuration")
+    for what in ("events", "peak_floor_event", "peak_held_event"):
+        given = getattr(objects, what)
+        _require(given <= config.events, line, f"{what} is {given}, in a trace of {config.events}")
+    peak, parts = objects.peak, sum(getattr(objects.peak, part) for part in OBJECT_PARTS)
+    _require(peak.held == parts, line, f"peak.held is {peak.held}, but its parts add up to {parts}")
+    _require(objects.peak_held == peak.held, line, f"peak_held is {objects.peak_held}, but peak.held is {peak.held}")
+    for what in ("floor", "floor_pages"):
+        most, then = getattr(objects, f"peak_{what}"), getattr(peak, what)
+        _require(then <= most, line, f"peak.{what} is {then}, above peak_{what}, {most}")
+    for name in ("peak_", "peak."):
+        low, high = (objects.peak_floor, objects.peak_floor_pages) if name == "peak_" else (peak.floor, peak.floor_pages)
+        _require(low <= high, line, f"{name}floor is {low}, above {name}floor_pages, {high}")
+
+
 class _Reader:
     """Takes the records one by one and knows what may come next."""
 
@@ -294,6 +342,7 @@ class _Reader:
         self.samples: list[Sample] = []
         self.operations: list[Operation] = []
         self.result: Result | None = None
+        self.objects: Objects | None = None
 
     def take(self, text: bytes, line: int) -> None:
         given = _decoded(text, line)
@@ -316,6 +365,9 @@ class _Reader:
                      f"{len(self.operations)} classes of operations, not {len(CLASSES)}")
             self.result = record
             _check_result(self.run(), line)
+        elif isinstance(record, Objects):
+            _check_objects(self.config, record, line)
+            self.objects = record
         else:
             _require(record.records == self.taken, line,
                      f"{record.records} records announced, {self.taken} arrived")
@@ -329,8 +381,8 @@ class _Reader:
         return Run(self.config, tuple(self.samples), tuple(self.operations), self.result)
 
 
-def read_run(console: bytes) -> Run:
-    """The run that a console shows. RecordError where it does not show one complete, consistent run."""
+def _read(console: bytes) -> _Reader:
+    """What a console shows. RecordError where it does not show one complete, consistent run."""
     reader = _Reader()
     line = 0
     for line, text in enumerate(console.split(b"\n"), 1):
@@ -346,4 +398,20 @@ def read_run(console: bytes) -> Run:
         raise RecordError(0, "the console holds no record")
     if reader.last != "end":
         raise RecordError(line, f"the console ends after record {reader.last}: the run is incomplete")
+    return reader
+
+
+def read_run(console: bytes) -> Run:
+    """The run that a console shows. RecordError where it does not show one of a whole trace."""
+    reader = _read(console)
+    if reader.result is None:
+        raise RecordError(0, "the run is of objects alone")
     return reader.run()
+
+
+def read_objects(console: bytes) -> tuple[Config, Objects]:
+    """The run of objects alone that a console shows. RecordError where it does not show one."""
+    reader = _read(console)
+    if reader.objects is None:
+        raise RecordError(0, "the run is not of objects alone")
+    return reader.config, reader.objects
