@@ -197,16 +197,23 @@ static inline bool is_fault_injected(gfp_t gfp)
     return mm_fault_hook != NULL && (gfp & __GFP_NOFAIL) == 0 && mm_fault_hook(FAULT_SLAB, gfp);
 }
 
+static void *take_of_slabs(struct kmem_cache *cache)
+{
+    irqflags_t flags = spin_lock_irqsave(&cache->lock);
+    void *object = take_locked(cache);
+    spin_unlock_irqrestore(&cache->lock, flags);
+    return object;
+}
+
 // From this hart's magazines, the depot, slabs that there are, or a new one.
 static void *take(struct kmem_cache *cache, gfp_t gfp)
 {
     void *object = has_magazines(cache) ? magazines_refill(cache) : NULL;
 
-    if (object == NULL) {
-        irqflags_t flags = spin_lock_irqsave(&cache->lock);
-        object = take_locked(cache);
-        spin_unlock_irqrestore(&cache->lock, flags);
-    }
+    if (object == NULL)
+        object = take_of_slabs(cache);
+    if (unlikely(object == NULL) && has_magazines(cache) && slab_recall(gfp))
+        object = take_of_slabs(cache);
     if (unlikely(object == NULL))
         object = grow_and_take(cache, gfp);
     if (object != NULL && has_marks(cache))
@@ -343,6 +350,7 @@ size_t kmem_cache_alloc_rest(struct kmem_cache *cache, gfp_t gfp, size_t done, s
     if (unlikely(done < count && is_fault_injected(gfp)))
         return 0;
     bool is_one_by_one = (cache->flags & SLAB_DEBUG_FLAGS) != 0 || slab_clears_on_alloc;
+    magazines_expect(cache, count);
     while (done < count) {
         if (!has_magazines(cache) && !is_one_by_one)
             done += slab_take_some(cache, (unsigned)min_of(count - done, (size_t)LOCKED_BATCH), objects + done);
@@ -365,6 +373,7 @@ size_t kmem_cache_alloc_rest(struct kmem_cache *cache, gfp_t gfp, size_t done, s
 
 void kmem_cache_free_rest(struct kmem_cache *cache, size_t done, size_t count, void **objects)
 {
+    magazines_expect(cache, count);
     while (done < count) {
         if (has_magazines(cache) && cache->free != slab_free_direct)
             done += magazines_push_some(cache, count - done, objects + done);
@@ -393,6 +402,7 @@ void kmem_cache_trim_all(void)
             detach_empty(cache, UINT64_MAX, &leaving);
     spin_unlock(&cache_list_lock);
     destroy_leaving(leaving);
+    slab_growth_trim();
 }
 
 uint64_t kmem_cache_live_objects(const struct kmem_cache *cache)

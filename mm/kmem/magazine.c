@@ -10,13 +10,13 @@
 #include <mm/page_lists.h>
 #include <sync/preempt.h>
 
-// The sizes of magazines. The usual one has room for a bulk call of 64; with its header it fits six times in 4 KB.
+// The sizes of magazines. One has room for a bulk call of 64; with its header it fits six times in 4 KB.
 #define SIZES 4
 #define HEADER_BYTES sizeof(struct magazine)
-static const uint16_t rounds_of_size[SIZES] = { 15, 31, 77, 125 };
+static const uint16_t rounds_of_size[SIZES] = { 17, 31, 77, 125 };
 
-// Larger objects get smaller magazines: what waits in one is at most this, or 4 objects.
-#define MAGAZINE_BYTES KB(32)
+// Larger objects get smaller magazines: what waits in one of the first size is at most this, or one object.
+#define MAGAZINE_BYTES KB(4)
 
 // Meetings at a depot's lock in an interval between two trims that make the next size worth its memory.
 #define MEETINGS_TO_GROW 16
@@ -184,13 +184,25 @@ static struct magazine *take_magazine(struct kmem_cache *cache, bool is_full, bo
 
 // --- Magazines themselves
 
-static unsigned first_size(const struct kmem_cache *cache)
+static unsigned rounds_for(const struct kmem_cache *cache, unsigned size)
 {
-    unsigned size = 2;
+    unsigned rounds = ((unsigned)MAGAZINE_BYTES << size) / cache->stride_bytes;
 
-    while (size > 0 && rounds_of_size[size] * (uint64_t)cache->stride_bytes > MAGAZINE_BYTES)
-        size--;
-    return size;
+    return min_of((unsigned)rounds_of_size[size], max_of(rounds, 1U));
+}
+
+// Full magazines are not left to others where an object is about as dear as the page that it goes back as.
+static bool has_depot(const struct kmem_cache *cache) { return cache->stride_bytes <= MAGAZINE_BYTES / 2; }
+
+void magazines_expect(struct kmem_cache *cache, size_t count)
+{
+    unsigned size = __atomic_load_n(&cache->depot.size, __ATOMIC_RELAXED);
+
+    if (likely(count <= rounds_of_size[size]))
+        return;
+    while (size + 1 < SIZES && rounds_of_size[size] < count)
+        size++;
+    __atomic_store_n(&cache->depot.size, size, __ATOMIC_RELAXED);
 }
 
 static struct magazine *new_magazine(struct kmem_cache *cache)
@@ -199,7 +211,7 @@ static struct magazine *new_magazine(struct kmem_cache *cache)
     struct magazine *magazine = kmem_cache_alloc_any(magazine_caches[size], GFP_NOWAIT | __GFP_NOWARN);
 
     if (magazine != NULL) {
-        magazine->rounds = cache->stride_bytes * 4UL > MAGAZINE_BYTES ? 4 : rounds_of_size[size];
+        magazine->rounds = rounds_for(cache, size);
         magazine->count = 0;
         magazine->bottom = NULL;
     }
@@ -332,8 +344,9 @@ bool magazines_relieve(struct kmem_cache *cache, void *object)
                 is_done = push_loaded(cache, object);
             }
         }
+        bool wants_another = !is_done && (has_depot(cache) || front_of(cache)->previous == NULL);
         arch_irq_restore(flags);
-        if (!is_done && (magazine = new_magazine(cache)) == NULL)
+        if (!wants_another || (magazine = new_magazine(cache)) == NULL)
             break;
     }
     if (magazine != NULL)
@@ -422,8 +435,6 @@ int magazines_open(struct kmem_cache *cache, unsigned place)
     if (place >= opened)
         __atomic_store_n(&opened, place + 1, __ATOMIC_RELEASE);
     cache->stack_index = place;
-    cache->stack_offset = magazines_offset(place);
-    cache->depot.size = first_size(cache);
     return 0;
 }
 
@@ -482,8 +493,10 @@ size_t magazines_loaded(const struct kmem_cache *cache)
 
 uint64_t magazines_depot_pages(const struct kmem_cache *cache)
 {
-    return (uint64_t)__atomic_load_n(&cache->depot.full_count, __ATOMIC_RELAXED) *
-           rounds_of_size[__atomic_load_n(&cache->depot.size, __ATOMIC_RELAXED)] * cache->stride_bytes >> PAGE_SHIFT;
+    unsigned rounds = rounds_for(cache, __atomic_load_n(&cache->depot.size, __ATOMIC_RELAXED));
+
+    return (uint64_t)__atomic_load_n(&cache->depot.full_count, __ATOMIC_RELAXED) * rounds * cache->stride_bytes >>
+           PAGE_SHIFT;
 }
 
 void magazines_init(bool enabled)

@@ -112,6 +112,12 @@ enum slab_verdict slab_verdict_of(struct kmem_cache *cache, const void *object);
 unsigned slab_take_some(struct kmem_cache *cache, unsigned count, void **objects);
 void slab_give(struct kmem_cache *cache, unsigned count, void **objects, bool may_leave);
 
+// Before a cache grows: where all slabs would be more than lately, free objects of all magazines go to their slabs, and
+// empty slabs to the page allocator. True: that happened, and the caller looks once more; never so where interrupts are
+// masked or served. No lock of a cache is held. The other: slabs were given back, and what is now is the measure.
+bool slab_recall(gfp_t gfp);
+void slab_growth_trim(void);
+
 // The fronts: magazines, for plain and for constructed objects, those that look whether an object starts there, and
 // none. Where the magazines' free finds something wrong or no room it goes on in slab_free.
 void *magazine_alloc(struct kmem_cache *cache, gfp_t gfp);

@@ -319,6 +319,46 @@ KTEST(magazine, trim_gives_back_what_was_not_needed)
     EXPECT_EQ(kmem_cache_destroy(cache), 0);
 }
 
+// What waits in magazines of one cache is given up before another makes slabs more than they lately were.
+KTEST(magazine, growth_recalls_what_waits)
+{
+    struct kmem_cache *idle = kmem_cache_create("magazines", 256, 0, 0, NULL, NULL);
+    struct kmem_cache *growing = kmem_cache_create("magazines too", 256, 0, 0, NULL, NULL);
+
+    REQUIRE(idle && growing && take_many(idle, MANY));
+    give_many(idle, MANY);
+    EXPECT_EQ(magazines_objects(idle), idle->active_objects);
+    kmem_cache_trim_all();
+    uint64_t before = slab_pages();
+    REQUIRE(take_many(growing, MANY));
+    EXPECT_EQ(magazines_objects(idle), 0);
+    EXPECT_EQ(idle->slab_count, 0);
+    EXPECT_LE(slab_pages(), before + before / 64 + 3);
+    give_many(growing, MANY);
+    EXPECT_EQ(kmem_cache_destroy(idle), 0);
+    EXPECT_EQ(kmem_cache_destroy(growing), 0);
+}
+
+// A magazine holds at first 4 KB at most, and later what one bulk call asked for; an object of 4 KB has no depot.
+KTEST(magazine, is_as_large_as_its_use)
+{
+    struct kmem_cache *cache = kmem_cache_create("magazines", 200, 0, 0, NULL, NULL);
+    struct kmem_cache *pages = kmem_cache_create("pages", KB(4), 0, 0, NULL, NULL);
+
+    REQUIRE(cache && pages);
+    kmem_cache_free(cache, kmem_cache_alloc(cache, GFP_KERNEL));
+    EXPECT_EQ(cache->depot.size, 0);
+    REQUIRE(kmem_cache_alloc_bulk(cache, GFP_KERNEL, 64, objects) == 64);
+    EXPECT_EQ(cache->depot.size, 2);
+    kmem_cache_free_bulk(cache, 64, objects);
+
+    REQUIRE(take_many(pages, 20));
+    give_many(pages, 20);
+    EXPECT_LE(magazines_objects(pages), 2);
+    EXPECT_EQ(kmem_cache_destroy(cache), 0);
+    EXPECT_EQ(kmem_cache_destroy(pages), 0);
+}
+
 static struct { struct kmem_cache *cache; void *box[MAX_HARTS][64]; uint64_t foreign; } relay;
 
 static void fill_box(unsigned index, void *unused unused_arg)

@@ -13,7 +13,11 @@
 // slabs. So a hart goes to the depot at most once in as many operations as a magazine has rounds, however they
 // alternate.
 //
-// Magazines start small. When harts meet at the depot's lock, new magazines of the cache are the next size larger.
+// Magazines start small. When harts meet at the depot's lock, new magazines of the cache are the next size larger, and
+// when a bulk call asks for more objects than one has rounds, they are as large as that.
+//
+// Before slabs become more than they lately were, what waits in all magazines is recalled (mm/kmem/slab_growth.c), so
+// that it does not make the peak higher.
 //
 // The depot notes how few full magazines it had in an interval: those were not needed, and magazines_trim, called now
 // and then, gives them to the slabs. All of it goes when the page lists are drained (<mm/page_lists.h>), of which this
@@ -53,6 +57,9 @@ bool magazines_relieve(struct kmem_cache *cache, void *object);
 
 // The cache whose stack is at that offset in a hart's block.
 struct kmem_cache *magazines_cache_at(int64_t offset);
+
+// A bulk call of so many objects is made: new magazines have room for them.
+void magazines_expect(struct kmem_cache *cache, size_t count);
 
 // Objects in this hart's loaded magazine. Interrupts are masked.
 size_t magazines_loaded(const struct kmem_cache *cache);

@@ -326,9 +326,9 @@ def _check_objects(config: Config, objects: Objects, line: int) -> None:
     for what in ("floor", "floor_pages"):
         most, then = getattr(objects, f"peak_{what}"), getattr(peak, what)
         _require(then <= most, line, f"peak.{what} is {then}, above peak_{what}, {most}")
-    for name in ("peak_", "peak."):
-        low, high = (objects.peak_floor, objects.peak_floor_pages) if name == "peak_" else (peak.floor, peak.floor_pages)
-        _require(low <= high, line, f"{name}floor is {low}, above {name}floor_pages, {high}")
+    for what, low, high in (("peak_floor", objects.peak_floor, objects.peak_floor_pages),
+                            ("peak.floor", peak.floor, peak.floor_pages)):
+        _require(low <= high, line, f"{what} is {low}, above {what}_pages, {high}")
 
 
 class _Reader:
