@@ -3,27 +3,12 @@
 #include "page_model.h"
 
 #include <arch/smp.h>
-#include <base/format.h>
-#include <debug/klog.h>
 #include <check/check.h>
 #include <mm/ledger.h>
 #include <mm/page_lists.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define GIVES_LAST_PAGES (__GFP_HIGH | __GFP_MEMALLOC)
-
-void model_fail(const struct page_model *model, const char *format, ...)
-{
-    char text[200];
-    va_list args;
-
-    va_start(args, format);
-    format_text_va(text, sizeof(text), format, args);
-    va_end(args);
-    console_print("# operation %lu: %s\nnot ok 1 - page_model\n", model->operations, text);
-    exit(1);
-}
 
 // --- Frames
 
@@ -47,7 +32,7 @@ static uint64_t frame_index(const struct page_model *model, pfn_t at)
     for (unsigned i = 0; i < MODEL_PIECES; before += model->piece[i++].pages)
         if (at.value - model->piece[i].start_pfn < model->piece[i].pages)
             return before + at.value - model->piece[i].start_pfn;
-    model_fail(model, "frame %#lx is no RAM", at.value);
+    model_fail("frame %#lx is no RAM", at.value);
 }
 
 static bool is_free_run(const struct page_model *model, uint64_t frame, uint64_t pages)
@@ -98,18 +83,6 @@ static bool is_allowed(const struct page_model *model, unsigned piece, gfp_t gfp
     return (gfp & __GFP_HIGHMEM) || zone <= ZONE_NORMAL;
 }
 
-// What a zone may keep from a request: nothing from one that may take the last pages.
-static uint64_t pages_kept(const struct zone *zone, gfp_t gfp)
-{
-    uint64_t reserve = 0;
-
-    if ((gfp & GIVES_LAST_PAGES) == GIVES_LAST_PAGES)
-        return 0;
-    for (unsigned id = 0; id < ZONE_COUNT; id++)
-        reserve = max_of(reserve, zone->lowmem_reserve[id]);
-    return zone->watermark_high + reserve + zone->reserved_pages;
-}
-
 void model_note_lists(struct page_model *model)
 {
     if (arch_hart_count() > 1)
@@ -121,13 +94,13 @@ void model_refused(const struct page_model *model, gfp_t gfp, unsigned order)
 {
     for (unsigned piece = 0; piece < MODEL_PIECES; piece++) {
         const struct zone *zone = piece_zone(model, piece);
-        uint64_t elsewhere = model->in_lists[piece], kept = pages_kept(zone, gfp);
+        uint64_t elsewhere = model->in_lists[piece], kept = model_pages_kept(zone, gfp);
         // Neither what is in pieces elsewhere nor what is set aside makes a large block for everybody.
         bool is_whole = elsewhere == 0 && (kept == 0 || zone->reserved_pages == 0);
 
         if (is_allowed(model, piece, gfp) && model->free_in_piece[piece] >= kept + elsewhere + (1UL << order) &&
             (order == 0 || (is_whole && has_free_block(model, piece, order))))
-            model_fail(model, "order %u, gfp %#x refused with %lu pages free in %s", order, gfp,
+            model_fail("order %u, gfp %#x refused with %lu pages free in %s", order, gfp,
                        model->free_in_piece[piece], zone->name);
     }
 }
@@ -144,7 +117,7 @@ static uint64_t *last_word(const struct page *head, uint64_t pages)
     return (uint64_t *)page_to_virt(head) + pages * (PAGE_SIZE / sizeof(uint64_t)) - 1;
 }
 
-static void check_zero(const struct page_model *model, const struct page *head, uint64_t pages)
+static void check_zero(const struct page *head, uint64_t pages)
 {
     const uint64_t *words = first_word(head);
     uint64_t stray = 0;
@@ -152,7 +125,7 @@ static void check_zero(const struct page_model *model, const struct page *head, 
     for (uint64_t i = 0; i < pages * (PAGE_SIZE / sizeof(uint64_t)); i++)
         stray |= words[i];
     if (stray != 0)
-        model_fail(model, "frame %#lx, %lu pages: not zero", page_to_pfn(head).value, pages);
+        model_fail("frame %#lx, %lu pages: not zero", page_to_pfn(head).value, pages);
 }
 
 // Both ends, and a word somewhere within for the next owner to find cleared.
@@ -216,18 +189,18 @@ void model_take(struct page_model *model, struct page *page, gfp_t gfp, unsigned
     };
 
     if (!is_aligned(at.value, 1UL << order))
-        model_fail(model, "frame %#lx: no place for order %u", at.value, order);
+        model_fail("frame %#lx: no place for order %u", at.value, order);
     if (!is_free_run(model, block.frame, pages))
-        model_fail(model, "frame %#lx, order %u: handed out already, or never to be had", at.value, order);
+        model_fail("frame %#lx, order %u: handed out already, or never to be had", at.value, order);
     if (!is_allowed(model, piece_of(model, block.frame), gfp))
-        model_fail(model, "frame %#lx: not in a zone that gfp %#x allows", at.value, gfp);
+        model_fail("frame %#lx: not in a zone that gfp %#x allows", at.value, gfp);
     if (page_type(page) != PAGE_RAW || page->order != block.order)
-        model_fail(model, "frame %#lx: %s of order %u, not raw of order %u", at.value, page_type_name(page_type(page)),
+        model_fail("frame %#lx: %s of order %u, not raw of order %u", at.value, page_type_name(page_type(page)),
                    page->order, block.order);
     if (block.is_compound && (page_head(page + pages - 1) != page || page_head(page + pages / 2) != page))
-        model_fail(model, "frame %#lx: the tails of order %u name another head", at.value, order);
+        model_fail("frame %#lx: the tails of order %u name another head", at.value, order);
     if (gfp & __GFP_ZERO)
-        check_zero(model, page, pages);
+        check_zero(page, pages);
     write_tag(model, &block, page);
     mark_held(model, &block);
     push(model, block);
@@ -239,7 +212,7 @@ struct held_block model_drop(struct page_model *model, uint64_t place)
     const struct page *head = model_page(model, &block);
 
     if (*first_word(head) != block.tag || *last_word(head, block.pages) != ~block.tag)
-        model_fail(model, "frame %#lx, %u pages: written to by another", page_to_pfn(head).value, block.pages);
+        model_fail("frame %#lx, %u pages: written to by another", page_to_pfn(head).value, block.pages);
     memset(model->frame_use + block.frame, USE_FREE, block.pages);
     model->held_pages -= block.pages;
     model->free_in_piece[piece_of(model, block.frame)] += block.pages;
@@ -269,9 +242,9 @@ void model_check_all(const struct page_model *model)
     uint64_t raw = ledger.pages[PAGE_RAW] - ledger_at_start.pages[PAGE_RAW];
 
     if (defects > 0)
-        model_fail(model, "the validators found %u defects", defects);
+        model_fail("the validators found %u defects", defects);
     if (raw != model->held_pages || ledger.orphans != 0 || ledger.total != ledger_at_start.total)
-        model_fail(model, "the ledger has %lu raw pages, the model %lu; %lu of %lu pages have no owner", raw,
+        model_fail("the ledger has %lu raw pages, the model %lu; %lu of %lu pages have no owner", raw,
                    model->held_pages, ledger.orphans, ledger.total);
 }
 
@@ -288,7 +261,7 @@ static void learn_capacity(struct page_model *model)
     while ((page = alloc_page(GFP_NOWAIT | GIVES_LAST_PAGES | __GFP_NOWARN)) != NULL) {
         uint64_t frame = frame_index(model, page_to_pfn(page));
         if (model->frame_use[frame] != USE_FOREIGN)
-            model_fail(model, "frame %#lx: handed out twice", page_to_pfn(page).value);
+            model_fail("frame %#lx: handed out twice", page_to_pfn(page).value);
         model->frame_use[frame] = USE_FREE;
         model->free_in_piece[piece_of(model, frame)]++;
         model->capacity_pages++;
@@ -317,5 +290,5 @@ void model_init(struct page_model *model, void *storage)
     ledger_at_start = ledger_take();
     learn_capacity(model);
     if (model->capacity_pages != free)
-        model_fail(model, "%lu pages were free, %lu could be had", free, model->capacity_pages);
+        model_fail("%lu pages were free, %lu could be had", free, model->capacity_pages);
 }

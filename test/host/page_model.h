@@ -4,15 +4,13 @@
 // The model knows a byte for every page frame and nothing of how the allocator works. Each of its checks costs a
 // few steps: a pass over the bytes of the block in question, or for a request that failed, over all of them.
 //
-// RAM is two pieces of the same size, one on each side of 4 GB, so that blocks of every zone that needs no mapping
-// are there. A check that fails prints what it found and ends the program.
+// A check that fails prints what it found and ends the program.
 #pragma once
 
-#include <base/random.h>
-#include <mm/page_alloc.h>
-#include <mm/zone.h>
+#include "model_machine.h"
+#include "model_walk.h"
 
-#define MODEL_PIECES 2
+#include <mm/page_alloc.h>
 
 // What the caller holds: 2^order pages that alloc_pages gave, or `pages` pages of alloc_pages_exact.
 struct held_block {
@@ -26,7 +24,7 @@ struct held_block {
 };
 
 struct page_model {
-    struct { uint64_t start_pfn, pages; } piece[MODEL_PIECES];
+    struct model_ram piece[MODEL_PIECES];
     uint8_t *frame_use;            // by index: 0 free, 1 + order at a block's head, or one of the two below
     uint64_t frame_count;
     uint64_t capacity_pages;       // that can be handed out at all
@@ -38,7 +36,6 @@ struct page_model {
     struct held_block *ring;
     uint64_t first, count, mask;
 
-    uint64_t operations;           // so far, for reports
     uint64_t next_tag;
 };
 
@@ -71,6 +68,3 @@ void model_split(struct page_model *model, uint64_t place);
 
 // Validators, ledger and counters against the model.
 void model_check_all(const struct page_model *model);
-
-// Prints the operation's number and the text, and ends the program with exit code 1.
-_Noreturn void model_fail(const struct page_model *model, const char *format, ...) printf_like(2, 3);

@@ -2,9 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "page_model_run.h"
 
-#include <arch/smp.h>
 #include <debug/klog.h>
-#include <fake_arch.h>
 #include <mm/page_lists.h>
 
 #define BULK_MOST 64
@@ -30,36 +28,6 @@ static const struct {
     { "memalloc", GFP_NOWAIT | __GFP_HIGH | __GFP_MEMALLOC, 1 },
 };
 
-enum direction { STEADY, GROWING, SHRINKING, FILLING, EMPTYING, DIRECTIONS };
-enum victim { RANDOM_ONE, YOUNGEST, OLDEST, VICTIMS };
-
-struct phase {
-    enum direction direction;
-    enum victim victim;
-    bool is_single_pages;          // filling: order 0 only
-    uint64_t operations_left;
-};
-
-static struct phase next_phase(struct run *run, enum direction before)
-{
-    // Of 16 steady ones, so many allocations.
-    struct phase phase = {
-        .victim = (enum victim)random_below(&run->random, VICTIMS),
-        .operations_left = 256 + random_below(&run->random, 8192),
-    };
-    uint64_t lot = random_below(&run->random, 16);
-
-    if (before == FILLING)
-        phase.direction = lot < 8 ? EMPTYING : SHRINKING;
-    else
-        phase.direction = lot < 2 ? FILLING : lot < 3 ? EMPTYING : lot < 7 ? GROWING : lot < 11 ? SHRINKING : STEADY;
-    if (phase.direction == FILLING) {
-        phase.is_single_pages = random_below(&run->random, 2) == 0;
-        phase.operations_left = UINT64_MAX;
-    }
-    return phase;
-}
-
 // Each order half as often as the one below it; now and then any.
 static unsigned pick_order(struct run *run)
 {
@@ -82,14 +50,7 @@ static unsigned pick_request(struct run *run)
 
 static uint64_t pick_victim(struct run *run, enum victim victim)
 {
-    switch (victim) {
-    case YOUNGEST:
-        return run->model.count - 1;
-    case OLDEST:
-        return 0;
-    default:
-        return random_below(&run->random, run->model.count);
-    }
+    return model_pick_victim(victim, &run->random, run->model.count);
 }
 
 static void refuse(struct run *run, gfp_t gfp, unsigned order)
@@ -134,7 +95,7 @@ static void allocate_bulk(struct run *run)
     got = alloc_pages_bulk(gfp | __GFP_NOWARN, wanted, pages);
     run->counts.asked[0]++;
     if (got > wanted)
-        model_fail(&run->model, "%u pages in bulk, asked were %u", got, wanted);
+        model_fail("%u pages in bulk, asked were %u", got, wanted);
     if (got == 0)
         refuse(run, gfp, 0);
     for (unsigned i = 0; i < got; i++)
@@ -184,7 +145,7 @@ static void free_one(struct run *run, enum victim victim)
         run->counts.kind[OP_PUT]++;
         drop_reference(run, held, head);
         if (page_type(head) != PAGE_RAW || head->order != held->order)
-            model_fail(&run->model, "frame %#lx: gone with %u references left", page_to_pfn(head).value,
+            model_fail("frame %#lx: gone with %u references left", page_to_pfn(head).value,
                        held->references + 1);
         return;
     }
@@ -251,17 +212,16 @@ static void do_something_else(struct run *run)
 // Takes the last pages too; over when none is left, in other harts' lists either: who fails asks for those.
 static bool fill_on(struct run *run, const struct phase *phase)
 {
-    if (allocate(run, __GFP_DIRECT_RECLAIM | __GFP_HIGH | __GFP_MEMALLOC, phase->is_single_pages) ||
+    if (allocate(run, __GFP_DIRECT_RECLAIM | __GFP_HIGH | __GFP_MEMALLOC, phase->lot % 2 == 0) ||
         run->model.held_pages < run->model.capacity_pages)
         return false;
     run->counts.exhaustions++;
     return true;
 }
 
-// One operation; true when the phase is over.
-static bool step(struct run *run, struct phase *phase)
+static bool step(void *context, struct phase *phase)
 {
-    static const uint8_t allocations_of_32[DIRECTIONS] = { [STEADY] = 16, [GROWING] = 20, [SHRINKING] = 12 };
+    struct run *run = context;
 
     if (phase->direction == FILLING)
         return fill_on(run, phase);
@@ -273,59 +233,35 @@ static bool step(struct run *run, struct phase *phase)
     }
     if (random_below(&run->random, 16) == 0)
         do_something_else(run);
-    else if (run->model.count == 0 || random_below(&run->random, 32) < allocations_of_32[phase->direction])
+    else if (run->model.count == 0 || model_wants_more(phase, &run->random))
         allocate(run, 0, false);
     else
         free_one(run, phase->victim);
-    return --phase->operations_left == 0;
+    return false;
 }
 
-static void run_phase(struct run *run, struct phase *phase)
+static void check_all_of(void *context)
 {
-    struct page_model *model = &run->model;
-    bool is_over = false;
+    const struct run *run = context;
 
-    while (!is_over && model->operations < run->operations) {
-        model->operations++;
-        is_over = step(run, phase);
-        if (model->operations % CHECK_EVERY == 0)
-            model_check_all(model);
-    }
-    run->counts.phases += is_over;
-}
-
-struct turn {
-    struct run *run;
-    struct phase phase;
-    unsigned hart;
-};
-
-static void take_turn(unsigned index, void *argument)
-{
-    struct turn *turn = argument;
-
-    if (index == turn->hart)
-        run_phase(turn->run, &turn->phase);
+    model_check_all(&run->model);
 }
 
 void page_model_run(struct run *run, uint64_t operations)
 {
     struct page_model *model = &run->model;
-    struct turn turn = { run, { .direction = STEADY }, 0 };
+    struct model_walk walk = {
+        .name = "page_model", .run = run, .random = &run->random, .step = step, .check_all = check_all_of,
+    };
 
-    run->operations = operations;
-    while (model->operations < operations) {
-        turn.phase = next_phase(run, turn.phase.direction);
-        turn.hart = (unsigned)random_below(&run->random, arch_hart_count());
-        fake_harts_run(turn.hart + 1, take_turn, &turn);
-    }
-    model_check_all(model);
+    model_walk(&walk, operations);
+    run->counts.phases = walk.phases;
     while (model->count > 0)
         free_one(run, YOUNGEST);
     model_check_all(model);
     page_lists_drain_all();
     if (zones_free_pages() != model->capacity_pages)
-        model_fail(model, "%lu pages free at the end, %lu at the start", zones_free_pages(), model->capacity_pages);
+        model_fail("%lu pages free at the end, %lu at the start", zones_free_pages(), model->capacity_pages);
 }
 
 void page_model_report(const struct run *run)

@@ -4,7 +4,6 @@
 
 #include "page_model.h"
 
-#define CHECK_EVERY 1000000        // operations between two runs of all validators
 #define REQUEST_KINDS 12
 
 enum { OP_BULK, OP_EXACT, OP_SPLIT, OP_GET, OP_PUT, OP_DRAIN, OP_KINDS };
@@ -12,11 +11,10 @@ enum { OP_BULK, OP_EXACT, OP_SPLIT, OP_GET, OP_PUT, OP_DRAIN, OP_KINDS };
 struct run {
     struct page_model model;
     struct random random;
-    uint64_t operations;           // to be done
     struct counts {
         uint64_t requested[REQUEST_KINDS];
         uint64_t asked[MAX_ORDER + 1], refused[MAX_ORDER + 1];
-        uint64_t freed[3];
+        uint64_t freed[VICTIMS];
         uint64_t kind[OP_KINDS];
         uint64_t bulk_pages, phases, exhaustions;
     } counts;
