@@ -435,6 +435,7 @@ int magazines_open(struct kmem_cache *cache, unsigned place)
     if (place >= opened)
         __atomic_store_n(&opened, place + 1, __ATOMIC_RELEASE);
     cache->stack_index = place;
+    cache->stack_offset = magazines_offset(place);
     return 0;
 }
 

@@ -145,7 +145,7 @@ static uint64_t slab_page_count;        // (A) of all slabs
 void slab_set_owner(const struct kmem_cache *cache, struct page *slab)
 {
     // The short way is not all that a free needs where something is recorded or cleared.
-    bool is_short = (cache->flags & SLAB_KMALLOC) != 0 && (cache->flags & SLAB_DEBUG_FLAGS) == 0 && !slab_clears_on_free;
+    bool is_short = (cache->flags & (SLAB_KMALLOC | SLAB_DEBUG_FLAGS)) == SLAB_KMALLOC && !slab_clears_on_free;
     uintptr_t bits = __atomic_load_n(&cache->checks_frees, __ATOMIC_RELAXED) ? SLAB_OWNER_KFREE_CHECKED
                                                                             : SLAB_OWNER_KFREE;
     uintptr_t owner = (uintptr_t)cache | (is_short ? bits : 0);
