@@ -91,6 +91,21 @@ static struct magazine *unload(const struct kmem_cache *cache)
     return magazine;
 }
 
+// Loads a magazine; the one that was, if any, its count true, is the previous one now.
+static always_inline void load_instead(const struct kmem_cache *cache, struct magazine *magazine)
+{
+    struct hart_stack *stack = stack_of(cache);
+    struct front *front = front_of(cache);
+    struct magazine *last = front->loaded;
+
+    if (last != NULL)
+        last->count = (uint32_t)(stack->top - &last->bottom);
+    front->previous = last;
+    front->loaded = magazine;
+    stack->top = &magazine->bottom + magazine->count;
+    stack->limit = &magazine->bottom + magazine->rounds;
+}
+
 static void *pop_loaded(const struct kmem_cache *cache)
 {
     struct hart_stack *stack = stack_of(cache);
@@ -113,7 +128,7 @@ static bool push_loaded(const struct kmem_cache *cache, void *object)
 
 // --- The depot
 
-static void depot_lock(struct kmem_cache *cache)
+static always_inline void depot_lock(struct kmem_cache *cache)
 {
     if (unlikely(spin_is_locked(&cache->depot.lock)))
         __atomic_fetch_add(&cache->depot.meetings, 1, __ATOMIC_RELAXED);
@@ -121,8 +136,9 @@ static void depot_lock(struct kmem_cache *cache)
     store_relaxed(&cache->depot.visits, cache->depot.visits + 1);
 }
 
-// One of the list `from` for one on the list `to`; NULL, and nothing done, when there is none.
-static struct magazine *exchange(struct kmem_cache *cache, bool wants_full, struct magazine *given)
+// A magazine that is full, or else an empty one, for one of the contrary; NULL, and nothing done, when there is none.
+// Interrupts are masked.
+static always_inline struct magazine *exchange(struct kmem_cache *cache, bool wants_full, struct magazine *given)
 {
     struct depot *depot = &cache->depot;
     struct magazine **from = wants_full ? &depot->full : &depot->empty;
@@ -130,22 +146,20 @@ static struct magazine *exchange(struct kmem_cache *cache, bool wants_full, stru
 
     if (__atomic_load_n(from, __ATOMIC_RELAXED) == NULL)
         return NULL;
-    irqflags_t flags = arch_irq_save();
     depot_lock(cache);
     struct magazine *got = *from;
     if (got != NULL) {
-        __atomic_store_n(from, got->next, __ATOMIC_RELAXED);
+        store_relaxed(from, got->next);
         depot->full_count -= wants_full;
         if (depot->full_count < depot->full_least)
             depot->full_least = depot->full_count;
         if (given != NULL) {
             given->next = *to;
-            __atomic_store_n(to, given, __ATOMIC_RELAXED);
+            store_relaxed(to, given);
             depot->full_count += !wants_full;
         }
     }
     spin_release(&depot->lock);
-    arch_irq_restore(flags);
     return got;
 }
 
@@ -267,8 +281,7 @@ static void *pop_anywhere(struct kmem_cache *cache)
         if (full == NULL)
             return NULL;
     }
-    front->previous = unload(cache);
-    load(cache, full);
+    load_instead(cache, full);
     return pop_loaded(cache);
 }
 
@@ -284,30 +297,45 @@ static void *fill_and_pop(struct kmem_cache *cache)
     return pop_loaded(cache);
 }
 
-void *magazines_refill(struct kmem_cache *cache)
+// Interrupts are masked.
+static always_inline void *pop_or_fill(struct kmem_cache *cache)
 {
-    struct magazine *magazine = NULL;
+    void *object = pop_anywhere(cache);
+
+    return object != NULL ? object : fill_and_pop(cache);
+}
+
+// Where there is no magazine to fill.
+static noinline void *refill_new(struct kmem_cache *cache)
+{
+    struct magazine *magazine = new_magazine(cache);
     void *object = NULL;
 
-    for (unsigned attempt = 0; attempt < 2 && may_load(); attempt++) {
-        irqflags_t flags = arch_irq_save();
-        if (may_load()) {
-            if (magazine != NULL && front_of(cache)->loaded == NULL) {
-                install(cache, magazine);
-                magazine = NULL;
-            }
-            object = pop_anywhere(cache);
-            if (object == NULL)
-                object = fill_and_pop(cache);
+    if (magazine == NULL)
+        return NULL;
+    irqflags_t flags = arch_irq_save();
+    if (may_load()) {
+        if (front_of(cache)->loaded == NULL) {
+            install(cache, magazine);
+            magazine = NULL;
         }
-        bool has_magazine = front_of(cache)->loaded != NULL;
-        arch_irq_restore(flags);
-        if (object != NULL || has_magazine || (magazine = new_magazine(cache)) == NULL)
-            break;
+        object = pop_or_fill(cache);
     }
+    arch_irq_restore(flags);
     if (magazine != NULL)
         drop_magazine(magazine);
     return object;
+}
+
+void *magazines_refill(struct kmem_cache *cache)
+{
+    irqflags_t flags = arch_irq_save();
+    bool may = may_load();
+    void *object = may ? pop_or_fill(cache) : NULL;
+    bool needs_magazine = may && object == NULL && front_of(cache)->loaded == NULL;
+
+    arch_irq_restore(flags);
+    return needs_magazine ? refill_new(cache) : object;
 }
 
 // Into the loaded magazine, or the previous one when that is empty, or an empty one of the depot's. Interrupts are
@@ -324,34 +352,41 @@ static bool push_anywhere(struct kmem_cache *cache, void *object)
         if (empty == NULL)
             return false;
     }
-    front->previous = unload(cache);
-    load(cache, empty);
+    load_instead(cache, empty);
     return push_loaded(cache, object);
+}
+
+// Where there is no empty magazine.
+static noinline bool relieve_new(struct kmem_cache *cache, void *object)
+{
+    struct magazine *magazine = new_magazine(cache);
+    bool is_done = false;
+
+    if (magazine == NULL)
+        return false;
+    irqflags_t flags = arch_irq_save();
+    if (may_load()) {
+        is_done = push_anywhere(cache, object);
+        if (!is_done) {
+            install(cache, magazine);
+            magazine = NULL;
+            is_done = push_loaded(cache, object);
+        }
+    }
+    arch_irq_restore(flags);
+    if (magazine != NULL)
+        drop_magazine(magazine);
+    return is_done;
 }
 
 bool magazines_relieve(struct kmem_cache *cache, void *object)
 {
-    struct magazine *magazine = NULL;
-    bool is_done = false;
+    irqflags_t flags = arch_irq_save();
+    bool may = may_load(), is_done = may && push_anywhere(cache, object);
 
-    for (unsigned attempt = 0; attempt < 2 && may_load() && !is_done; attempt++) {
-        irqflags_t flags = arch_irq_save();
-        if (may_load()) {
-            is_done = push_anywhere(cache, object);
-            if (!is_done && magazine != NULL) {
-                install(cache, magazine);
-                magazine = NULL;
-                is_done = push_loaded(cache, object);
-            }
-        }
-        bool wants_another = !is_done && (has_depot(cache) || front_of(cache)->previous == NULL);
-        arch_irq_restore(flags);
-        if (!wants_another || (magazine = new_magazine(cache)) == NULL)
-            break;
-    }
-    if (magazine != NULL)
-        drop_magazine(magazine);
-    return is_done;
+    bool wants_another = may && !is_done && (has_depot(cache) || front_of(cache)->previous == NULL);
+    arch_irq_restore(flags);
+    return is_done || (wants_another && relieve_new(cache, object));
 }
 
 // --- Giving back
