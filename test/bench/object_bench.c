@@ -3,6 +3,7 @@
 
 #include "bench.h"
 #include <mm/kmalloc.h>
+#include <mm/mempool.h>
 #include <mm/slab.h>
 
 #define PAIRS 10000
@@ -188,6 +189,19 @@ static void checked_cache_pair(struct bench *bench, unsigned size, unsigned is_c
 }
 BENCH_ROW(checked_plain, "cache.200.pair.checked", checked_cache_pair, 0, false);
 BENCH_ROW(checked_constructed, "cache.200ctor.pair.checked", checked_cache_pair, 0, true);
+
+// While the underlying allocator has objects, and the reserve is not touched.
+static void mempool_pair(struct bench *bench, unsigned size, unsigned variant)
+{
+    struct mempool *pool = mempool_create_kmalloc_pool(4, size);
+
+    (void)variant;
+    bench->out_of_memory = !pool;
+    for (unsigned i = 0; i < PAIRS && pool; i++)
+        BENCH_TIME(bench, mempool_free(mempool_alloc(pool, GFP_KERNEL), pool));
+    mempool_destroy(pool);
+}
+BENCH_ROW(mempool, "mempool.kmalloc256.pair", mempool_pair, 256, 0);
 
 static void create_destroy(struct bench *bench, unsigned size, unsigned variant)
 {
