@@ -228,7 +228,8 @@ size_t magazines_push_some(struct kmem_cache *cache, size_t count, void **object
     size_t most = min_of(count, (size_t)BULK_AT_ONCE), done = 0;
 
     most = min_of(most, (size_t)(stack->limit - stack->top));
-    for (; done < most && mark_free(cache, objects[done], mark_of(cache), cache->checks_frees); done++)
+    bool looks = __atomic_load_n(&cache->checks_frees, __ATOMIC_RELAXED);
+    for (; done < most && mark_free(cache, objects[done], mark_of(cache), looks); done++)
         *++stack->top = objects[done];
     arch_irq_restore(flags);
     return done;

@@ -371,9 +371,9 @@ static void record_rounds(struct bench *bench, const struct prices *prices, turn
 
 enum kind { PAIR, CHURN, REMOTE, HANDOVER, KINDS };
 
-// REMOTE: every hart puts things for the next one and frees what the one before has put, in turn. HANDOVER: of two harts
-// one only puts and the other only frees. Alone, or left over, a hart does it all by itself: for REMOTE in turn, for
-// HANDOVER until there is no room, and then until there is nothing. Two operations are a pair.
+// REMOTE: every hart puts things for the next one and frees what the one before has put, in turn. HANDOVER: of two
+// harts one only puts and the other only frees. Alone, or left over, a hart does it all by itself: for REMOTE in turn,
+// for HANDOVER until there is no room, and then until there is nothing. Two operations are a pair.
 static void connect(enum kind kind)
 {
     for (unsigned i = 0; i < all.count; i++) {
