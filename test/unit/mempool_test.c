@@ -196,6 +196,18 @@ KTEST(mempool, resizes)
     EXPECT_EQ(source.bad_frees, 0);
 }
 
+// The largest reserve there may be is moved under the lock, and keeps no interrupt waiting too long.
+KTEST(mempool, largest_reserve_grows_by_one)
+{
+    struct mempool *pool = mempool_create_kmalloc_pool(MEMPOOL_MAX_COUNT - 1, 8);
+
+    REQUIRE(pool);
+    EXPECT_EQ(mempool_resize(pool, MEMPOOL_MAX_COUNT), 0);
+    EXPECT_EQ(mempool_stats(pool).reserve_count, MEMPOOL_MAX_COUNT);
+    EXPECT_EQ(mempool_resize(pool, 1), 0);
+    EXPECT_EQ(mempool_destroy(pool), 0);
+}
+
 // A pool that cannot be made leaves nothing behind, wherever it fails.
 KTEST(mempool, failed_creation_leaves_nothing)
 {
