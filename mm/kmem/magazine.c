@@ -383,7 +383,6 @@ bool magazines_relieve(struct kmem_cache *cache, void *object)
 {
     irqflags_t flags = arch_irq_save();
     bool may = may_load(), is_done = may && push_anywhere(cache, object);
-
     bool wants_another = may && !is_done && (has_depot(cache) || front_of(cache)->previous == NULL);
     arch_irq_restore(flags);
     return is_done || (wants_another && relieve_new(cache, object));
