@@ -173,6 +173,7 @@ static noinline void *grow_and_take(struct kmem_cache *cache, gfp_t gfp)
         slab_list_add(&cache->empty, slab);
         cache->empty_count++;
         cache->slab_count++;
+        cache->grown_count++;
         object = take_from_locked(cache, slab);
     } else {
         // Another hart may have freed an object meanwhile, or the search for memory did.
@@ -226,6 +227,8 @@ void *slab_alloc(struct kmem_cache *cache, gfp_t gfp, size_t size, const void *c
     might_sleep_if(gfp_may_sleep(gfp));
     if (unlikely(is_fault_injected(gfp)))
         return NULL;
+    __atomic_fetch_add(&cache->asked_count, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&cache->asked_bytes, size, __ATOMIC_RELAXED);
 
     void *object = cache->flags & SLAB_GUARD ? slab_guard_alloc(cache, size, caller) : NULL;
     // What lies behind the request is nobody's where that is looked after, and else may become the caller's later.

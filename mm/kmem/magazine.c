@@ -28,6 +28,7 @@ struct magazine {
     struct magazine *next;         // in a depot
     uint32_t rounds;               // (C) that fit
     uint32_t count;                // of one that is not loaded
+    uint32_t left_by;              // the hart, of one in a depot
     void *bottom;                  // (C) NULL: where a loaded one is empty
     void *round[];
 };
@@ -37,6 +38,7 @@ PER_HART struct hart_stack object_stacks[OBJECT_STACKS] __attribute__((section("
 // (H) with interrupts masked
 static PER_HART struct front {
     struct magazine *loaded, *previous;
+    uint64_t swaps;                // the previous one was of use again
 } fronts[OBJECT_STACKS];
 
 static struct kmem_cache *owners[OBJECT_STACKS];       // (C) once opened; the list's lock
@@ -153,10 +155,16 @@ static always_inline struct magazine *exchange(struct kmem_cache *cache, bool wa
         depot->full_count -= wants_full;
         if (depot->full_count < depot->full_least)
             depot->full_least = depot->full_count;
+        if (wants_full) {
+            depot->taken++;
+            depot->remote += got->left_by != arch_hart_index() ? got->count : 0;
+        }
         if (given != NULL) {
             given->next = *to;
+            given->left_by = arch_hart_index();
             store_relaxed(to, given);
             depot->full_count += !wants_full;
+            depot->left += !wants_full;
         }
     }
     spin_release(&depot->lock);
@@ -172,8 +180,10 @@ static void leave(struct kmem_cache *cache, struct magazine *magazine)
 
     depot_lock(cache);
     magazine->next = *to;
+    magazine->left_by = arch_hart_index();
     __atomic_store_n(to, magazine, __ATOMIC_RELAXED);
     depot->full_count += is_full;
+    depot->left += is_full;
     spin_release(&depot->lock);
     arch_irq_restore(flags);
 }
@@ -280,6 +290,8 @@ static void *pop_anywhere(struct kmem_cache *cache)
         full = exchange(cache, true, front->previous);
         if (full == NULL)
             return NULL;
+    } else {
+        front->swaps++;
     }
     load_instead(cache, full);
     return pop_loaded(cache);
@@ -351,6 +363,8 @@ static bool push_anywhere(struct kmem_cache *cache, void *object)
         empty = exchange(cache, false, front->previous);
         if (empty == NULL)
             return false;
+    } else {
+        front->swaps++;
     }
     load_instead(cache, empty);
     return push_loaded(cache, object);
@@ -470,6 +484,8 @@ int magazines_open(struct kmem_cache *cache, unsigned place)
         __atomic_store_n(&opened, place + 1, __ATOMIC_RELEASE);
     cache->stack_index = place;
     cache->stack_offset = magazines_offset(place);
+    cache->swaps_before = 0;
+    cache->swaps_before = magazines_swaps(cache);
     return 0;
 }
 
@@ -493,6 +509,15 @@ bool magazines_are_held(const struct kmem_cache *cache)
         any |= front->loaded != NULL || front->previous != NULL;
     }
     return any;
+}
+
+uint64_t magazines_swaps(const struct kmem_cache *cache)
+{
+    uint64_t swaps = -cache->swaps_before;
+
+    for (unsigned hart = 0; cache->stack_index < OBJECT_STACKS && hart < arch_hart_count(); hart++)
+        swaps += (*per_hart_of(fronts, hart))[cache->stack_index].swaps;
+    return swaps;
 }
 
 uint64_t magazines_objects(const struct kmem_cache *cache)

@@ -3,12 +3,15 @@
 #include "capture.h"
 
 #include <arch/layout.h>
+#include <arch/smp.h>
 #include <base/format.h>
 #include <base/parse.h>
 #include <base/string.h>
 #include <debug/shell.h>
 #include <ktest/free_pages.h>
 #include <ktest/ktest.h>
+#include <mm/kmalloc.h>
+#include <mm/page_lists.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
 #include <mm/zone.h>
@@ -216,6 +219,85 @@ KTEST(proc, slabinfo_counts_objects)
         EXPECT_EQ(number(words[ACTIVE_SLABS]), 0);
     }
     EXPECT_EQ(kmem_cache_destroy(cache), 0);
+}
+
+// The row of one cache; its fields by the names in the heading.
+enum { IN_USE = 1, ASKED, USED, PREVIOUS, TAKEN, LEFT, REMOTE, FROM_SLAB, TO_SLAB, GROWN, FAILED, STATS_FIELDS };
+
+static bool slabstats_row(const char *name, char *words[MAX_WORDS])
+{
+    char *output = run("slabstats");
+
+    EXPECT_NOT_NULL(next_line(&output));
+    for (char *line; (line = next_line(&output)) != NULL;)
+        if (EXPECT_EQ(split(line, words), STATS_FIELDS) && strcmp(words[NAME], name) == 0)
+            return true;
+    return EXPECT(false);
+}
+
+#define STATS_OBJECTS 400
+static struct { struct kmem_cache *cache; void *object[STATS_OBJECTS]; unsigned last; } stats_case;
+
+static void free_on_last_hart(unsigned index, void *argument unused_arg)
+{
+    if (index == stats_case.last)
+        for (unsigned i = 0; i < STATS_OBJECTS; i++)
+            kmem_cache_free(stats_case.cache, stats_case.object[i]);
+}
+
+static void alloc_all(void)
+{
+    for (unsigned i = 0; i < STATS_OBJECTS; i++) {
+        stats_case.object[i] = kmem_cache_alloc(stats_case.cache, GFP_KERNEL);
+        REQUIRE(stats_case.object[i]);
+    }
+}
+
+// Objects are counted at each layer that they come from and go to, and those that another hart freed.
+KTEST(proc, slabstats_counts_layers)
+{
+    char *words[MAX_WORDS];
+    struct kmem_cache *cache = kmem_cache_create("proc-test", 200, 0, 0, NULL, NULL);
+    unsigned last = arch_hart_count() - 1;
+    REQUIRE(cache);
+
+    stats_case.cache = cache;
+    stats_case.last = last;
+    alloc_all();
+    if (slabstats_row("proc-test", words)) {
+        EXPECT_EQ(number(words[IN_USE]), STATS_OBJECTS);
+        EXPECT_EQ(number(words[ASKED]), 100);
+        EXPECT_LE(number(words[FROM_SLAB]), STATS_OBJECTS + 125);
+        EXPECT_GE(number(words[FROM_SLAB]), STATS_OBJECTS);
+        EXPECT_GE(number(words[GROWN]), STATS_OBJECTS / cache->objects_per_slab);
+        EXPECT_EQ(number(words[TAKEN]), 0);
+    }
+    EXPECT_EQ(ktest_run_on_harts(free_on_last_hart, NULL), last + 1);
+    alloc_all();
+    if (slabstats_row("proc-test", words)) {
+        EXPECT_GE(number(words[LEFT]), 2);
+        EXPECT_GE(number(words[TAKEN]), 2);
+        EXPECT_GE(number(words[LEFT]), number(words[TAKEN]));
+        EXPECT_EQ(number(words[REMOTE]) > 0, last > 0);
+        EXPECT_EQ(number(words[FAILED]), 0);
+    }
+    for (unsigned i = 0; i < STATS_OBJECTS; i++)
+        kmem_cache_free(cache, stats_case.object[i]);
+    if (slabstats_row("proc-test", words))
+        EXPECT_EQ(number(words[IN_USE]), 0);
+    EXPECT_EQ(kmem_cache_destroy(cache), 0);
+}
+
+// Of a class, what its requests wanted of its objects is known from those that come past the magazines.
+KTEST(proc, slabstats_knows_what_was_asked_for)
+{
+    struct kmem_cache *cache = kmalloc_cache_for(40, GFP_KERNEL);
+    uint64_t count = cache->asked_count, bytes = cache->asked_bytes;
+
+    page_lists_drain();
+    kfree(kmalloc(40, GFP_KERNEL));
+    EXPECT_EQ(cache->asked_count, count + 1);
+    EXPECT_EQ(cache->asked_bytes, bytes + 40);
 }
 
 // The row of the area that starts at the address, cut into words; how many there are. 0: it has no row.

@@ -79,5 +79,8 @@ uint64_t magazines_trim(struct kmem_cache *cache);
 // Whether any hart or the depot has a magazine of the cache, empty ones included. Nobody uses the cache meanwhile.
 bool magazines_are_held(const struct kmem_cache *cache);
 
+// How often a hart's previous magazine of the cache was of use again.
+uint64_t magazines_swaps(const struct kmem_cache *cache);
+
 // Objects that wait in magazines; exact while nobody allocates.
 uint64_t magazines_objects(const struct kmem_cache *cache);

@@ -93,7 +93,8 @@ struct kmem_cache {
     uint64_t slab_count, empty_count;      // (L) on the lists
     uint64_t active_objects;               // (L)
     uint64_t alloc_count, free_count;      // (L)
-    uint64_t failed_count;                 // (L)
+    uint64_t failed_count, grown_count;    // (L) requests; slabs that were made
+    uint64_t asked_count, asked_bytes;     // (A) of requests that came this far, as many as magazines let through
     struct depot {
         struct spinlock lock;
         struct magazine *full, *empty;     // (D) the depot's lock
@@ -101,7 +102,10 @@ struct kmem_cache {
         uint32_t meetings;                 // (A) harts that found the lock held, since then
         uint64_t visits;                   // (D) exchanges of magazines, and looks in vain
         uint32_t size;                     // (A) of new magazines
+        uint64_t taken, left;              // (D) full magazines that harts took and left
+        uint64_t remote;                   // (D) objects of those taken that another hart had left
     } depot;
+    uint64_t swaps_before;                 // (C) of other caches at its place among the magazines
     struct list all;                       // cache_list_lock
 };
 
