@@ -65,13 +65,14 @@ def broken(console: bytes, how: str) -> bytes:
 def main() -> int:
     how = os.environ.get("FAKE_QEMU", "good")
     size = 1024 * int(re.search(r"quire-(\d+)k\.elf$", option("-kernel"))[1])
-    bound = re.search(r"\bbound=(\w+)", option("-append"))[1]
+    bound = re.search(r"\bbound=(\w+)|\bonly=objects\b", option("-append"))[1]
     trace = given_trace(Path(option("-initrd")).read_bytes())
     if how == "other_trace":
         trace = synthetic.Trace("another", trace.crc, trace.harts, trace.events, trace.requested_peak)
     if how == "other_peak":
         trace = synthetic.Trace(trace.name, trace.crc, trace.harts, trace.events, trace.requested_peak + 4096)
-    console = synthetic.console(synthetic.records(trace, bound, size))
+    console = synthetic.console(synthetic.records(trace, bound, size) if bound else
+                                synthetic.object_records(trace, size))
     sys.stdout.buffer.write(broken(console, how))
     if how == "flood":
         line = b"again " * 1000 + b"\r\n"

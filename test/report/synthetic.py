@@ -131,6 +131,19 @@ def records(trace: Trace, bound: str, page_size: int) -> list[dict[str, Any]]:
     return [config, *samples, *operations, result]
 
 
+def object_records(trace: Trace, page_size: int) -> list[dict[str, Any]]:
+    """The records of a run of objects alone, without `end`: a floor of 100,000 bytes and 20 pages above it."""
+    config = records(trace, "own", page_size)[0]
+    floor, floor_pages = 100_000, -(-100_000 // page_size) * page_size
+    above = 20 * page_size
+    peak = {"floor": floor, "floor_pages": floor_pages, "held": floor + above, "in_slabs": above // 2,
+            "in_magazines": above // 4, "tails": above // 8, "own": above // 8}
+    objects = {"kind": "objects", "trace": trace.name, "page_size": page_size, "events": trace.events // 2, "failed": 0,
+               "peak_floor": floor, "peak_floor_event": trace.events // 3, "peak_floor_pages": floor_pages,
+               "peak_held": floor + above, "peak_held_event": trace.events // 3, "peak": peak}
+    return [config, objects]
+
+
 def console(given: list[dict[str, Any]]) -> bytes:
     """What a kernel prints: a banner, the records, their CRC, and the end."""
     texts = [json.dumps(record) for record in given]

@@ -16,12 +16,13 @@ from elftools.elf.elffile import ELFFile
 
 from jobs import Ended, Job, run_all
 from report.measures import Stamp, TraceSource, size_name
-from report.records import RecordError, Run, read_run
+from report.records import Config, RecordError, Run, read_run
 from run import qemu
 from trace_layers import LEFT_OUT
 
 CONVERTER = Path(__file__).resolve().parent / "trace_import.py"
 CONVERSION_LIMIT_S = 120
+OBJECTS = "objects"               # of a cell: objects alone, in no bound
 _TAIL_LINES = 20
 _SHOWN_COLUMNS = 160
 _EXIT_MEANINGS = {
@@ -69,11 +70,16 @@ class Cell:
     """One run to be made."""
     image: Image
     page_size: int
-    bound: str
+    bound: str                      # or OBJECTS
 
     @property
     def name(self) -> str:
         return f"{self.image.source.name}, {size_name(self.page_size)} pages, {self.bound}"
+
+    @property
+    def arguments(self) -> str:
+        """What the kernel is told of the run."""
+        return "only=objects" if self.bound == OBJECTS else f"bound={self.bound}"
 
 
 def _printable(text: bytes) -> str:
@@ -87,7 +93,7 @@ def _excerpt(lines: Sequence[bytes], first: int) -> list[str]:
             for number, line in enumerate(shown, first)]
 
 
-def _failure(job: Job, complaint: str, line: int = 0) -> MatrixError:
+def failure(job: Job, complaint: str, line: int = 0) -> MatrixError:
     """What went wrong with a job and what it printed: around the line to blame, else at the end."""
     text = [f"{job.name}: {complaint}"]
     for path, what in ((job.output, "console"), (job.errors, "standard error")):
@@ -110,7 +116,7 @@ def _image(job: Job, path: Path, workload: str) -> Image:
                              warnings)
         return Image(source, path, said["image_crc32"], said["harts"], said["events"], said["requested_peak"])
     except (ValueError, KeyError, TypeError) as error:
-        raise _failure(job, f"its report is not understood: {error!r}") from error
+        raise failure(job, f"its report is not understood: {error!r}") from error
 
 
 def convert(traces: Sequence[Path], workloads: dict[str, str], work: Path, at_once: int,
@@ -145,47 +151,63 @@ def _job(setup: Setup, cell: Cell, output: Path) -> Job:
     machine = qemu.Machine(
         kernel=setup.kernels[cell.page_size], harts=cell.image.harts, mem=setup.mem, icount=True,
         seed=setup.seed, initrd=cell.image.path,
-        append=qemu.boot_arguments("study", seed=setup.seed, extra=f"bound={cell.bound}"))
+        append=qemu.boot_arguments("study", seed=setup.seed, extra=cell.arguments))
     return Job(cell.name, tuple(qemu.command(setup.qemu.path, machine)), output, setup.limit_s)
 
 
-def _check_against(run: Run, cell: Cell) -> None:
-    """The run is the one that was asked for."""
+def check_config(config: Config, cell: Cell) -> None:
+    """The run is the one that was asked for. Raises RecordError."""
+    bound = config.bound if cell.bound == OBJECTS else cell.bound
     for what, given, wanted in (
-            ("trace", run.config.trace, cell.image.source.name), ("bound", run.config.bound, cell.bound),
-            ("page_size", run.config.page_size, cell.page_size),
-            ("trace_crc", run.config.trace_crc, cell.image.crc),
-            ("events", run.config.events, cell.image.events), ("harts", run.config.harts, cell.image.harts)):
+            ("trace", config.trace, cell.image.source.name), ("bound", config.bound, bound),
+            ("page_size", config.page_size, cell.page_size), ("trace_crc", config.trace_crc, cell.image.crc),
+            ("events", config.events, cell.image.events), ("harts", config.harts, cell.image.harts)):
         if given != wanted:
             raise RecordError(0, f"the run says {what} {given}, but {wanted} was asked for")
+
+
+def _check_against(run: Run, cell: Cell) -> None:
+    check_config(run.config, cell)
     if not run.result.failed and run.result.peak_requested != cell.image.requested_peak:
         raise RecordError(0, f"peak_requested is {run.result.peak_requested} though no allocation failed; "
                              f"that of the trace is {cell.image.requested_peak}")
 
 
-def run_matrix(setup: Setup, chosen: Sequence[Cell], work: Path, say: Say) -> tuple[list[Run], str]:
-    """Makes all runs; returns them and the firmware's version. Raises MatrixError at the first bad one."""
+def boot_all(setup: Setup, chosen: Sequence[Cell], work: Path, take: Callable[[Cell, bytes], None],
+             say: Say) -> None:
+    """Makes all runs and has their consoles taken, which may raise RecordError. MatrixError at the first bad one."""
     by_output = {work / f"run{place}.console": cell for place, cell in enumerate(chosen)}
-    runs: list[Run] = []
-    firmware: set[str] = set()
+    done = 0
 
     def ended(ending: Ended) -> None:
+        nonlocal done
         job = ending.job
         if ending.complaint:
             meaning = _EXIT_MEANINGS.get(ending.complaint)
-            raise _failure(job, ending.complaint + (f": {meaning}" if meaning else ""))
-        console = job.output.read_bytes()
+            raise failure(job, ending.complaint + (f": {meaning}" if meaning else ""))
         try:
-            run = read_run(console)
-            _check_against(run, by_output[job.output])
+            take(by_output[job.output], job.output.read_bytes())
         except RecordError as error:
             where = f"console line {error.line}: " if error.line else ""
-            raise _failure(job, f"{where}{error}", error.line) from error
-        runs.append(run)
-        firmware.update(found.decode() for found in _OPENSBI.findall(console))
-        say(f"{len(runs)} of {len(chosen)} runs: {job.name}")
+            raise failure(job, f"{where}{error}", error.line) from error
+        done += 1
+        say(f"{done} of {len(chosen)} runs: {job.name}")
 
     run_all([_job(setup, cell, output) for output, cell in by_output.items()], setup.at_once, ended)
+
+
+def run_matrix(setup: Setup, chosen: Sequence[Cell], work: Path, say: Say) -> tuple[list[Run], str]:
+    """Makes all runs; returns them and the firmware's version. Raises MatrixError at the first bad one."""
+    runs: list[Run] = []
+    firmware: set[str] = set()
+
+    def take(cell: Cell, console: bytes) -> None:
+        run = read_run(console)
+        _check_against(run, cell)
+        runs.append(run)
+        firmware.update(found.decode() for found in _OPENSBI.findall(console))
+
+    boot_all(setup, chosen, work, take, say)
     return runs, " and ".join(sorted(firmware)) or "unknown"
 
 

@@ -22,6 +22,7 @@ if __name__ == "__main__":
     sys.path.insert(1, str(ROOT / "tools"))
 
 import matrix  # noqa: E402
+import objects  # noqa: E402
 from cli import options as values  # noqa: E402
 from matrix import InputError, MatrixError  # noqa: E402
 from report.csvfiles import TABLES, csv_files  # noqa: E402
@@ -35,6 +36,7 @@ SUFFIXES = (".trace.xz", ".trace")
 OUT = ROOT / "report" / "page-size"
 MEMORY = "2G"
 RUN_LIMIT_S = 300.0
+OBJECTS_OUT = ROOT / "report" / "objects"
 FILES = {"index.html", "dictionary.csv", *(table.file for table in TABLES)}
 
 # The table of workloads in the traces' README is for people first; the report quotes it.
@@ -107,20 +109,24 @@ def built_kernels(build: Path, names: Sequence[str]) -> dict[int, Path]:
     return kernels
 
 
-def check_replaceable(out: Path) -> None:
-    """Only what an earlier study wrote is ever replaced. Raises InputError."""
+def check_replaceable(out: Path, names: set[str]) -> None:
+    """Only what an earlier study wrote, files of these names, is ever replaced. Raises InputError."""
     if not out.exists():
         return
-    foreign = sorted({path.name for path in out.iterdir()} - FILES) if out.is_dir() else [out.name]
+    foreign = sorted({path.name for path in out.iterdir()} - names) if out.is_dir() else [out.name]
     if foreign:
         raise InputError(f"--out {out} holds {foreign[0]!r}, which no study wrote: it is not replaced")
 
 
-def write_report(study: Study, out: Path) -> None:
-    """Writes all files beside `out` and puts them in its place at once."""
+def report_files(study: Study) -> dict[str, str]:
+    """The report, by names of files."""
     from report.page import html    # brings in what draws, and nobody should wait for that to learn of a typo
 
-    files = {**csv_files(study), "index.html": html(study)}
+    return {**csv_files(study), "index.html": html(study)}
+
+
+def write_report(files: dict[str, str], out: Path) -> None:
+    """Writes all files beside `out` and puts them in its place at once."""
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -147,12 +153,29 @@ def work_directory() -> Iterator[Path]:
         yield Path(name)
 
 
+def make_setup(options: argparse.Namespace) -> matrix.Setup:
+    """Raises InputError, QemuError."""
+    kernels = built_kernels(options.build, options.page_sizes)
+    return matrix.Setup(qemu.find(), kernels, options.mem, options.seed, options.jobs, options.timeout)
+
+
+def run_objects(options: argparse.Namespace, progress: Progress) -> list[objects.Row]:
+    """The study of objects alone. Raises InputError, MatrixError, QemuError."""
+    traces = chosen_traces(options.traces)
+    check_replaceable(options.out, {objects.CSV_FILE})
+    setup = make_setup(options)
+    with work_directory() as work:
+        progress.step(f"converting {len(traces)} traces")
+        images = matrix.convert(traces, workloads(), work, options.jobs, progress.say)
+        return objects.run_objects(setup, images, traces, work, progress.step)
+
+
 def run_study(options: argparse.Namespace, progress: Progress) -> Study:
     """Everything up to the report. Raises InputError, MatrixError, StudyError, QemuError."""
     traces = chosen_traces(options.traces)
-    check_replaceable(options.out)
-    kernels = built_kernels(options.build, options.page_sizes)
-    setup = matrix.Setup(qemu.find(), kernels, options.mem, options.seed, options.jobs, options.timeout)
+    check_replaceable(options.out, FILES)
+    setup = make_setup(options)
+    kernels = setup.kernels
     with work_directory() as work:
         progress.step(f"converting {len(traces)} traces")
         images = matrix.convert(traces, workloads(), work, options.jobs, progress.say)
@@ -189,6 +212,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help=f"of {' '.join(values.PAGE_SIZES)} (default all); the others are compared with the smallest")
     add("--bounds", nargs="+", choices=BOUNDS, default=list(BOUNDS),
         help="how 4 KB requests become larger pages: each its own, or neighbours packed (default both)")
+    add("--objects", action="store_true",
+        help="objects alone: what they hold above the floor of their sizes, beside Linux's SLUB (a model)")
     add("--mem", type=values.memory, default=MEMORY, metavar="SIZE",
         help=f"RAM of every run (default {MEMORY})")
     add("--jobs", type=count_of_jobs, default=len(os.sched_getaffinity(0)), metavar="N",
@@ -196,13 +221,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--seed", type=values.seed, default=1, metavar="N", help="fixes everything drawn by lot (default 1)")
     add("--timeout", type=values.seconds, default=RUN_LIMIT_S, metavar="S",
         help=f"seconds that one run may take (default {RUN_LIMIT_S:g})")
-    add("--out", type=Path, default=OUT, metavar="DIR",
-        help=f"where the report goes (default {OUT.relative_to(ROOT)})")
+    add("--out", type=Path, metavar="DIR",
+        help=f"where the report goes (default {OUT.relative_to(ROOT)}, or {OBJECTS_OUT.relative_to(ROOT)})")
     add("--build", type=Path, default=ROOT / "build", metavar="DIR",
         help="where the kernels are (default build)")
     add("--list", action="store_true", help="only list traces, page sizes and bounds")
     options = parser.parse_args(argv)
-    options.out = options.out.resolve()
+    options.out = (options.out or (OBJECTS_OUT if options.objects else OUT)).resolve()
     return options
 
 
@@ -214,9 +239,14 @@ def main() -> int:
     process.leave_by_exception()
     progress = Progress()
     try:
-        study = run_study(options, progress)
-        progress.step("writing the report")
-        write_report(study, options.out)
+        if options.objects:
+            rows = run_objects(options, progress)
+            shown, files = objects.table(rows), {objects.CSV_FILE: objects.csv_text(rows)}
+        else:
+            study = run_study(options, progress)
+            progress.step("writing the report")
+            shown, files = tables(study), report_files(study)
+        write_report(files, options.out)
         progress.clear()
     except (InputError, qemu.QemuError) as error:
         progress.say(str(error))
@@ -228,11 +258,12 @@ def main() -> int:
         progress.say("interrupted")
         return 130
     try:
-        print(tables(study), end="", flush=True)
+        print(shown, end="", flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     relative = os.path.relpath(options.out)
-    progress.say(f"the report is {options.out if relative.startswith('..') else relative}/index.html")
+    shown_file = objects.CSV_FILE if options.objects else "index.html"
+    progress.say(f"the report is {options.out if relative.startswith('..') else relative}/{shown_file}")
     return 0
 
 
