@@ -428,11 +428,16 @@ uint64_t kmem_cache_empty_pages(void)
 
 uint64_t kmem_cache_reap(uint64_t pages_wanted)
 {
+    page_lists_drain();
+    return slab_reap_empty(pages_wanted);
+}
+
+uint64_t slab_reap_empty(uint64_t pages_wanted)
+{
     struct page *leaving = NULL;
     struct kmem_cache *cache;
     uint64_t detached = 0;
 
-    page_lists_drain();
     spin_lock(&cache_list_lock);
     list_for_each(cache, &all_caches, all) {
         if (detached >= pages_wanted)

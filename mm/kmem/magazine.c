@@ -13,13 +13,14 @@
 // The sizes of magazines. One has room for a bulk call of 64; with its header it fits six times in 4 KB.
 #define SIZES 4
 #define HEADER_BYTES sizeof(struct magazine)
-static const uint16_t rounds_of_size[SIZES] = { 17, 31, 77, 125 };
+static const uint16_t rounds_of_size[SIZES] = { 17, 31, 125, 253 };
 
 // Larger objects get smaller magazines: what waits in one of the first size is at most this, or one object.
 #define MAGAZINE_BYTES KB(4)
 
-// Meetings at a depot's lock in an interval between two trims that make the next size worth its memory.
-#define MEETINGS_TO_GROW 16
+// Meetings in an interval between two trims that make the next size worth its memory: of harts at a depot's lock, or by
+// a magazine that one left and another took.
+#define MEETINGS_TO_GROW 64
 
 // Objects from and to the slabs with interrupts masked.
 #define SLAB_BATCH 16
@@ -39,6 +40,7 @@ PER_HART struct hart_stack object_stacks[OBJECT_STACKS] __attribute__((section("
 static PER_HART struct front {
     struct magazine *loaded, *previous;
     uint64_t swaps;                // the previous one was of use again
+    void **seen_top;               // of the stack, when it was last looked at whether it is used
 } fronts[OBJECT_STACKS];
 
 static struct kmem_cache *owners[OBJECT_STACKS];       // (C) once opened; the list's lock
@@ -130,10 +132,21 @@ static bool push_loaded(const struct kmem_cache *cache, void *object)
 
 // --- The depot
 
+// Harts share the depot: larger magazines have them come less often.
+static noinline void meet(struct depot *depot)
+{
+    if (__atomic_add_fetch(&depot->meetings, 1, __ATOMIC_RELAXED) < MEETINGS_TO_GROW)
+        return;
+    uint32_t size = __atomic_load_n(&depot->size, __ATOMIC_RELAXED);
+    __atomic_store_n(&depot->meetings, 0, __ATOMIC_RELAXED);
+    if (size + 1 < SIZES)
+        __atomic_store_n(&depot->size, size + 1, __ATOMIC_RELAXED);
+}
+
 static always_inline void depot_lock(struct kmem_cache *cache)
 {
     if (unlikely(spin_is_locked(&cache->depot.lock)))
-        __atomic_fetch_add(&cache->depot.meetings, 1, __ATOMIC_RELAXED);
+        meet(&cache->depot);
     spin_acquire(&cache->depot.lock);
     store_relaxed(&cache->depot.visits, cache->depot.visits + 1);
 }
@@ -157,7 +170,10 @@ static always_inline struct magazine *exchange(struct kmem_cache *cache, bool wa
             depot->full_least = depot->full_count;
         if (wants_full) {
             depot->taken++;
-            depot->remote += got->left_by != arch_hart_index() ? got->count : 0;
+            if (got->left_by != arch_hart_index()) {
+                depot->remote += got->count;
+                meet(depot);
+            }
         }
         if (given != NULL) {
             given->next = *to;
@@ -287,6 +303,10 @@ static void *pop_anywhere(struct kmem_cache *cache)
         return object;
     struct magazine *full = front->previous;
     if (full == NULL || full->count == 0) {
+        if (full != NULL && full->rounds < rounds_for(cache, cache->depot.size)) {
+            front->previous = NULL;
+            drop_magazine(full);
+        }
         full = exchange(cache, true, front->previous);
         if (full == NULL)
             return NULL;
@@ -416,7 +436,48 @@ static void drain_depot(struct kmem_cache *cache, bool may_leave)
         empty_magazine(cache, magazine, may_leave);
 }
 
-void magazines_drain_hart(void)
+// The magazines of this hart at one place, which is a cache's, to the slabs.
+static void drain_front(struct kmem_cache *cache, unsigned place, bool may_leave)
+{
+    struct front *front = &arch_this_hart(fronts)[place];
+    struct magazine *magazine;
+
+    do {
+        irqflags_t flags = arch_irq_save();
+        magazine = front->previous;
+        front->previous = NULL;
+        if (magazine == NULL && front->loaded != NULL)
+            magazine = unload(cache);
+        arch_irq_restore(flags);
+        if (magazine != NULL)
+            empty_magazine(cache, magazine, may_leave);
+    } while (magazine != NULL);
+}
+
+static void drain_all_of(struct kmem_cache *cache, unsigned place, bool may_leave)
+{
+    drain_front(cache, place, may_leave);
+    drain_depot(cache, may_leave);
+}
+
+// Where the stack is as it was at the last look, nobody uses it, or as good as nobody.
+static void drain_unused(struct kmem_cache *cache, unsigned place, bool may_leave)
+{
+    struct front *front = &arch_this_hart(fronts)[place];
+    void **top = __atomic_load_n(&stack_of(cache)->top, __ATOMIC_RELAXED);
+
+    if (front->loaded != NULL && top == front->seen_top)
+        drain_front(cache, place, may_leave);
+    front->seen_top = top;
+}
+
+static void trim_depot(struct kmem_cache *cache, unsigned place unused_arg, bool may_leave unused_arg)
+{
+    (void)magazines_trim(cache);
+}
+
+// On this hart, for all caches that have a place.
+static void for_each_front(void (*act)(struct kmem_cache *cache, unsigned place, bool may_leave))
 {
     unsigned count = __atomic_load_n(&opened, __ATOMIC_ACQUIRE);
 
@@ -424,26 +485,16 @@ void magazines_drain_hart(void)
     preempt_disable();
     for (unsigned i = 0; i < count; i++) {
         struct kmem_cache *cache = __atomic_load_n(&owners[i], __ATOMIC_SEQ_CST);
-        struct magazine *magazine;
-        if (cache == NULL)
-            continue;
-        bool may_leave = cache->destructor == NULL || !in_interrupt();
-        do {
-            irqflags_t flags = arch_irq_save();
-            struct front *front = &arch_this_hart(fronts)[i];
-            magazine = front->previous;
-            front->previous = NULL;
-            if (magazine == NULL && front->loaded != NULL)
-                magazine = unload(cache);
-            arch_irq_restore(flags);
-            if (magazine != NULL)
-                empty_magazine(cache, magazine, may_leave);
-        } while (magazine != NULL);
-        drain_depot(cache, may_leave);
+        if (cache != NULL)
+            act(cache, i, cache->destructor == NULL || !in_interrupt());
     }
     preempt_enable();
     __atomic_fetch_sub(&drains, 1, __ATOMIC_RELEASE);
 }
+
+void magazines_drain_hart(void) { for_each_front(drain_all_of); }
+static void magazines_trim_hart(void) { for_each_front(drain_unused); }
+void magazines_trim_depots(void) { for_each_front(trim_depot); }
 
 uint64_t magazines_trim(struct kmem_cache *cache)
 {
@@ -455,8 +506,8 @@ uint64_t magazines_trim(struct kmem_cache *cache)
         objects += empty_magazine(cache, magazine, false);
     irqflags_t flags = spin_lock_irqsave(&depot->lock);
     depot->full_least = depot->full_count;
-    if (depot->meetings >= MEETINGS_TO_GROW && depot->size + 1 < SIZES)
-        __atomic_store_n(&depot->size, depot->size + 1, __ATOMIC_RELAXED);
+    if (depot->meetings == 0 && depot->size > 0)
+        __atomic_store_n(&depot->size, depot->size - 1, __ATOMIC_RELAXED);
     __atomic_store_n(&depot->meetings, 0, __ATOMIC_RELAXED);
     spin_unlock_irqrestore(&depot->lock, flags);
     return objects;
@@ -569,6 +620,6 @@ void magazines_init(bool enabled)
         magazine_caches[size] = kmem_cache_create(name, HEADER_BYTES + rounds_of_size[size] * sizeof(void *), 0,
                                                   SLAB_NO_MAGAZINES | SLAB_PANIC, NULL, NULL);
     }
-    page_lists_set_upper(magazines_drain_hart);
+    page_lists_set_upper(magazines_drain_hart, magazines_trim_hart);
     is_enabled = enabled;
 }

@@ -1,11 +1,13 @@
-// Before slabs are more than lately: what waits in magazines and in empty slabs is used first.
+// Before slabs are more than lately: what nobody uses in magazines, depots and empty slabs is used first.
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // A cache that grows although free objects wait elsewhere makes the peak higher than it need be. So there is a mark,
-// and where all slabs together reach it, magazines and empty slabs are recalled. What is left then, and a part more,
-// is the next mark if that is above this one: while nothing can be recalled, recalls are as few as the logarithm of
-// the growth. Where a recall helps the mark stays; but if they come too soon after each other, what they give back is
-// needed all the time, and the mark moves by a page.
+// and where all slabs together reach it, what was not used since the last time is recalled: magazines of harts whose
+// stack stands where it stood, full magazines that the depots did not need, empty slabs. What is left then, and a part
+// more, is the next mark if that is above this one; and if recalls come too soon after each other, what they give back
+// is needed all the time, and the mark moves by that part, too. So while nothing can be recalled, recalls are as few as
+// the logarithm of the growth, and who is at work keeps his magazines: where that was not so, eight harts that free
+// each other's objects paid twice as much for each.
 
 #include "slab_internal.h"
 
@@ -16,7 +18,7 @@
 #include <sync/preempt.h>
 
 // The part, as a shift: so much more than was needed may be held at the peak for the sake of speed.
-#define GROWTH_SHIFT 6
+#define GROWTH_SHIFT 7
 
 // A recall takes some 50,000 instructions of all harts together.
 #define RECALLS_PER_SECOND 2000
@@ -46,16 +48,12 @@ bool slab_recall(gfp_t gfp)
         return false;
     bool is_soon = now - last_recall < arch_timer_hz() / RECALLS_PER_SECOND;
     last_recall = now;
-    if (gfp_may_sleep(gfp)) {
-        page_lists_drain_all();
-        kmem_cache_reap(UINT64_MAX);
-    } else {
-        // The others answer later: what that gives is not known yet.
-        page_lists_request_drain();
-        magazines_drain_hart();
-    }
-    uint64_t needed = gfp_may_sleep(gfp) || is_soon ? mark_above(slab_pages()) : 0;
-    set_mark(max_of(mark + is_soon, needed));
+    // Others may answer later than who does not wait for them goes on.
+    page_lists_trim_upper(gfp_may_sleep(gfp));
+    magazines_trim_depots();
+    if (gfp_may_sleep(gfp))
+        slab_reap_empty(UINT64_MAX);
+    set_mark(max_of(is_soon ? mark_above(mark) : mark, mark_above(slab_pages())));
     return true;
 }
 

@@ -116,6 +116,7 @@ void slab_give(struct kmem_cache *cache, unsigned count, void **objects, bool ma
 // empty slabs to the page allocator. True: that happened, and the caller looks once more; never so where interrupts are
 // masked or served. No lock of a cache is held. The other: slabs were given back, and what is now is the measure.
 bool slab_recall(gfp_t gfp);
+uint64_t slab_reap_empty(uint64_t pages_wanted);
 void slab_growth_trim(void);
 
 // The fronts: magazines, for plain and for constructed objects, those that look whether an object starts there, and

@@ -31,12 +31,19 @@ static PER_HART struct page_lists page_lists;
 
 static bool is_enabled;                        // (C)
 static unsigned block_count;                   // (A)
-static uint64_t drains_asked[MAX_HARTS];       // (A)
-static uint64_t drains_done[MAX_HARTS];        // (A)
 
-static void (*drain_upper)(void);              // (C)
+// What harts ask of each other.
+enum { ASK_DRAIN, ASK_TRIM, ASKS };
+static uint64_t asked[ASKS][MAX_HARTS];        // (A)
+static uint64_t done[ASKS][MAX_HARTS];         // (A)
 
-void page_lists_set_upper(void (*drain)(void)) { drain_upper = drain; }
+static void (*drain_upper)(void), (*trim_upper)(void);         // (C)
+
+void page_lists_set_upper(void (*drain)(void), void (*trim)(void))
+{
+    drain_upper = drain;
+    trim_upper = trim;
+}
 
 bool page_lists_may_hold(void)
 {
@@ -171,26 +178,39 @@ void page_lists_drain(void)
     drain_depot();
 }
 
-void page_lists_interrupt(void)
+static void answer(unsigned what, void (*act)(void))
 {
     unsigned hart = arch_hart_index();
-    uint64_t asked = __atomic_load_n(&drains_asked[hart], __ATOMIC_ACQUIRE);
+    uint64_t ticket = __atomic_load_n(&asked[what][hart], __ATOMIC_ACQUIRE);
 
-    if (asked == drains_done[hart])
+    if (ticket == done[what][hart])
         return;
-    page_lists_drain();
-    __atomic_store_n(&drains_done[hart], asked, __ATOMIC_RELEASE);
+    act();
+    __atomic_store_n(&done[what][hart], ticket, __ATOMIC_RELEASE);
 }
 
-// What drains_done of each hart has to reach. The caller stays on its hart.
-static void ask_others(uint64_t ticket[MAX_HARTS])
+void page_lists_interrupt(void)
+{
+    answer(ASK_DRAIN, page_lists_drain);
+    answer(ASK_TRIM, trim_upper);
+}
+
+// What `done` of each hart has to reach. The caller stays on its hart.
+static void ask_others(unsigned what, uint64_t ticket[MAX_HARTS])
 {
     for (unsigned hart = 0; hart < arch_hart_count(); hart++) {
         if (hart == arch_hart_index())
             continue;
-        ticket[hart] = __atomic_add_fetch(&drains_asked[hart], 1, __ATOMIC_ACQ_REL);
+        ticket[hart] = __atomic_add_fetch(&asked[what][hart], 1, __ATOMIC_ACQ_REL);
         arch_ipi_send(hart, IPI_DRAIN);
     }
+}
+
+static void wait_for_others(unsigned what, const uint64_t ticket[MAX_HARTS])
+{
+    for (unsigned hart = 0; hart < MAX_HARTS; hart++)
+        for (unsigned round = 0; __atomic_load_n(&done[what][hart], __ATOMIC_ACQUIRE) < ticket[hart]; round++)
+            arch_relax(round);
 }
 
 void page_lists_request_drain(void)
@@ -198,9 +218,21 @@ void page_lists_request_drain(void)
     uint64_t ticket[MAX_HARTS];
 
     preempt_disable();
-    ask_others(ticket);
+    ask_others(ASK_DRAIN, ticket);
     preempt_enable();
     drain_depot();
+}
+
+void page_lists_trim_upper(bool waits)
+{
+    uint64_t ticket[MAX_HARTS] = { 0 };
+
+    preempt_disable();
+    ask_others(ASK_TRIM, ticket);
+    trim_upper();
+    preempt_enable();
+    if (waits)
+        wait_for_others(ASK_TRIM, ticket);
 }
 
 void page_lists_drain_all(void)
@@ -208,12 +240,10 @@ void page_lists_drain_all(void)
     uint64_t ticket[MAX_HARTS] = { 0 };
 
     preempt_disable();
-    ask_others(ticket);
+    ask_others(ASK_DRAIN, ticket);
     page_lists_drain();
     preempt_enable();
-    for (unsigned hart = 0; hart < MAX_HARTS; hart++)
-        for (unsigned round = 0; __atomic_load_n(&drains_done[hart], __ATOMIC_ACQUIRE) < ticket[hart]; round++)
-            arch_relax(round);
+    wait_for_others(ASK_DRAIN, ticket);
     // What they left there before they were asked.
     drain_depot();
 }

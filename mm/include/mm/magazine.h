@@ -13,11 +13,13 @@
 // slabs. So a hart goes to the depot at most once in as many operations as a magazine has rounds, however they
 // alternate.
 //
-// Magazines start small. When harts meet at the depot's lock, new magazines of the cache are the next size larger, and
-// when a bulk call asks for more objects than one has rounds, they are as large as that.
+// Magazines start small. When harts meet often, at the depot's lock or by magazines that one leaves and another takes,
+// new magazines of the cache are the next size larger, and smaller ones go when they are empty; when an interval
+// between two trims had no such meeting, the next size smaller. When a bulk call asks for more objects than one has
+// rounds, they are as large as that.
 //
-// Before slabs become more than they lately were, what waits in all magazines is recalled (mm/kmem/slab_growth.c), so
-// that it does not make the peak higher.
+// Before slabs become more than they lately were, what waits unused in magazines is recalled (mm/kmem/slab_growth.c),
+// so that it does not make the peak higher.
 //
 // The depot notes how few full magazines it had in an interval: those were not needed, and magazines_trim, called now
 // and then, gives them to the slabs. All of it goes when the page lists are drained (<mm/page_lists.h>), of which this
@@ -75,6 +77,7 @@ void magazines_drain_hart(void);
 
 // Gives what was not needed since the last call to the slabs, which stay; returns objects. Any context.
 uint64_t magazines_trim(struct kmem_cache *cache);
+void magazines_trim_depots(void);      // of all caches
 
 // Whether any hart or the depot has a magazine of the cache, empty ones included. Nobody uses the cache meanwhile.
 bool magazines_are_held(const struct kmem_cache *cache);
