@@ -14,9 +14,16 @@
 #define MANY 400
 #define MEETINGS 16                // in an interval, that make the next magazines larger
 #define HOLDS_PER_SECOND 200
+#define LINGERS_PER_SECOND 50
 #define PATIENCE_SECONDS 20        // where harts are threads of a busy machine
 
 static void *objects[MANY];
+
+// Waits until the variable has another value, or time is over.
+#define WAIT_WHILE_EQUAL(variable, value, deadline) \
+    for (unsigned wait_round_ = 0; \
+         __atomic_load_n(&(variable), __ATOMIC_ACQUIRE) == (value) && arch_time() < (deadline); wait_round_++) \
+        arch_relax(wait_round_)
 
 // --- Size
 
@@ -28,12 +35,6 @@ static struct meeting {
 } meeting;
 
 static bool is_over(void) { return __atomic_load_n(&meeting.is_over, __ATOMIC_ACQUIRE); }
-
-// Waits until the counter moves, or time is over.
-#define WAIT_WHILE_EQUAL(counter, value, deadline) \
-    for (unsigned wait_round_ = 0; \
-         __atomic_load_n(&(counter), __ATOMIC_ACQUIRE) == (value) && arch_time() < (deadline); wait_round_++) \
-        arch_relax(wait_round_)
 
 // One hart holds the depot's lock until another has found it held, and lets it pass, again and again.
 static void hold_lock_on_hart(void)
@@ -207,6 +208,76 @@ KTEST(magazine, constructor_may_fail_to_allocate)
     }
     EXPECT_EQ(kmem_cache_destroy(outer), 0);
     EXPECT_EQ(kmem_cache_destroy(inner_cache), 0);
+}
+
+// --- Destructors that another hart is still at
+
+static struct parting {
+    struct kmem_cache *cache, *doomed;     // whose destructor lingers, and which is destroyed meanwhile
+    bool is_drain;
+    bool has_lingered;                     // by one hart, before it is gone
+    bool is_inside, is_seen, is_gone;      // (A)
+    uint64_t end;                          // of all patience
+    bool was_inside;
+} parting;
+
+// As long as the cache is not gone, though not for ever: for that is what its destruction waits for.
+static void linger(void *object unused_arg)
+{
+    // The first call is enough.
+    if (parting.has_lingered)
+        return;
+    parting.has_lingered = true;
+    __atomic_store_n(&parting.is_inside, true, __ATOMIC_RELEASE);
+    WAIT_WHILE_EQUAL(parting.is_seen, false, parting.end);
+    uint64_t deadline = arch_time() + arch_timer_hz() / LINGERS_PER_SECOND;
+    WAIT_WHILE_EQUAL(parting.is_gone, false, deadline);
+    __atomic_store_n(&parting.is_inside, false, __ATOMIC_RELEASE);
+}
+
+static void part_on_hart(unsigned index, void *unused unused_arg)
+{
+    if (index == 1) {
+        if (parting.is_drain) {
+            for (unsigned i = 0; i < MANY; i++)
+                kmem_cache_free(parting.cache, objects[i]);
+            page_lists_drain();
+        } else
+            kmem_cache_reap(UINT64_MAX);
+    }
+    if (index != 0)
+        return;
+    WAIT_WHILE_EQUAL(parting.is_inside, false, parting.end);
+    EXPECT(__atomic_load_n(&parting.is_inside, __ATOMIC_ACQUIRE));
+    __atomic_store_n(&parting.is_seen, true, __ATOMIC_RELEASE);
+    EXPECT_EQ(kmem_cache_destroy(parting.doomed), 0);
+    parting.was_inside = __atomic_load_n(&parting.is_inside, __ATOMIC_ACQUIRE);
+    __atomic_store_n(&parting.is_gone, true, __ATOMIC_RELEASE);
+}
+
+// A cache is not gone before another hart is done with its destructor, nor while a drain may hold a pointer to it.
+KTEST(magazine, destroy_waits_for_who_is_still_at_it)
+{
+    if (arch_hart_count() < 2)
+        ktest_skip("one hart does one thing after the other");
+    for (unsigned way = 0; way < 2; way++) {
+        parting = (struct parting){
+            .is_drain = way == 1, .end = arch_time() + PATIENCE_SECONDS * arch_timer_hz(),
+        };
+        parting.cache = parting.doomed = kmem_cache_create("lingering", PAGE_SIZE / 16, 0, 0, NULL, linger);
+        if (parting.is_drain)
+            parting.doomed = kmem_cache_create("doomed", 64, 0, 0, NULL, NULL);
+        REQUIRE(parting.cache && parting.doomed);
+        size_t count = parting.is_drain ? MANY : 1;
+        REQUIRE(kmem_cache_alloc_bulk(parting.cache, GFP_KERNEL, count, objects) == count);
+        if (!parting.is_drain)
+            kmem_cache_free(parting.cache, objects[0]);
+        page_lists_drain_all();
+        ktest_run_on_harts(part_on_hart, NULL);
+        EXPECT(!parting.was_inside);
+        if (parting.is_drain)
+            EXPECT_EQ(kmem_cache_destroy(parting.cache), 0);
+    }
 }
 
 // --- Caches that are gone
