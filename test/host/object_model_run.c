@@ -148,7 +148,7 @@ static bool allocate_from_cache(struct object_run *run, struct object_source *so
 static void *kmalloc_by_class(unsigned class, gfp_t gfp)
 {
     switch (class) {
-#define CALLED(class) case class: return kmalloc_class_##class(gfp);
+#define CALLED(class) case class: return kmalloc_whole_##class(gfp);
 #if KMALLOC_MAX_CACHE_SHIFT > 13
     CALLED(13) CALLED(14)
 #endif
