@@ -19,7 +19,7 @@
     CLASS(TEST_OUTER, PROCESS)          /* tests: locks that nest in the order of their names */ \
     CLASS(TEST_INNER, PROCESS) \
     CLASS(THREAD_LIST, PROCESS)         /* lib/task/thread.c; threads: CONSOLE */ \
-    CLASS(CACHE_LIST, PROCESS)          /* mm/kmem/kmem_cache.c; reap, destroy, slabinfo: KMEM_CACHE, CONSOLE */ \
+    CLASS(CACHE_LIST, PROCESS)          /* mm/kmem/cache_list.c; reap, destroy, slabinfo: KMEM_CACHE, CONSOLE */ \
     CLASS(VMALLOC_AREAS, PROCESS)       /* mm/vmap/vmalloc_area.c; vmallocinfo: CONSOLE */ \
     CLASS(PAGE_TABLE, PROCESS)          /* mm/vmap/pgtable.c; map: GRANULE_POOL, ZONE */ \
     CLASS(VMEM, PROCESS)                /* mm/vmap/vmem.c; leaf: segments are taken before it */ \

@@ -112,6 +112,12 @@ enum slab_verdict slab_verdict_of(struct kmem_cache *cache, const void *object);
 unsigned slab_take_some(struct kmem_cache *cache, unsigned count, void **objects);
 void slab_give(struct kmem_cache *cache, unsigned count, void **objects, bool may_leave);
 
+// Takes empty slabs off a cache's list until they are that many pages, or all, and puts them in front of *leaving;
+// returns the pages. And gives slabs that were taken off back, which may be of several caches; returns their pages. No
+// lock is held.
+uint64_t slab_detach_empty(struct kmem_cache *cache, uint64_t pages_wanted, struct page **leaving);
+uint64_t slab_destroy_leaving(struct page *leaving);
+
 // Before a cache grows: where all slabs would be more than lately, free objects of all magazines go to their slabs, and
 // empty slabs to the page allocator. True: that happened, and the caller looks once more; never so where interrupts are
 // masked or served. No lock of a cache is held. The other: slabs were given back, and what is now is the measure.

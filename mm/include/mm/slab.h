@@ -59,7 +59,8 @@ enum slab_flags {
     SLAB_POISON = 1 << 8,
     SLAB_STORE_USER = 1 << 9,
     SLAB_GUARD = 1 << 10,
-    SLAB_FLAGS_ALL = (1 << 11) - 1,
+    SLAB_KEEPS_CONTENTS = 1 << 11,  // what a freed object held may still be read: nothing clears or poisons it
+    SLAB_FLAGS_ALL = (1 << 12) - 1,
 };
 #define SLAB_RECORD_FLAGS ((uint32_t)(SLAB_CONSISTENCY | SLAB_RED_ZONE | SLAB_POISON | SLAB_STORE_USER))
 #define SLAB_DEBUG_FLAGS (SLAB_RECORD_FLAGS | (uint32_t)SLAB_GUARD)
