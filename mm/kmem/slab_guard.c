@@ -112,7 +112,7 @@ static void give_slot(unsigned index)
 
 void *slab_guard_alloc(struct kmem_cache *cache, size_t size, const void *caller)
 {
-    if (pool.memory.base == NULL || pool.interval == 0 || size > PAGE_SIZE)
+    if (pool.memory.base == NULL || pool.interval == 0 || size > PAGE_SIZE || (cache->flags & SLAB_DMA) != 0)
         return NULL;
     uint64_t turn = __atomic_fetch_add(&pool.turns, 1, __ATOMIC_RELAXED);
     if (turn % pool.interval != 0)

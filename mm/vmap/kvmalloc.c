@@ -5,9 +5,13 @@
 #include "vmalloc_area.h"
 
 #include <base/string.h>
+#include <mm/slab_guard.h>
 
 #define LARGEST_BLOCK_BYTES (PAGE_SIZE << MAX_ORDER)
 #define RETRY_FLAGS (__GFP_NOFAIL | __GFP_NORETRY | __GFP_RETRY_MAYFAIL)
+
+// A guarded object (<mm/slab_guard.h>) has an address among them, and is kmalloc's.
+static bool is_area(const void *object) { return is_vmalloc_addr(object) && !slab_guard_holds(object); }
 
 static bool may_be_in_pieces(size_t size, gfp_t gfp)
 {
@@ -86,9 +90,9 @@ void *kvrealloc(const void *object, size_t size, gfp_t gfp)
         kvfree(object);
         return ZERO_SIZE_PTR;
     }
-    bool is_area = is_vmalloc_addr(object);
-    size_t held = is_area ? area_bytes(object) : ksize(object);
-    if (!is_area && (held == 0 || size <= held))
+    bool has_area = is_area(object);
+    size_t held = has_area ? area_bytes(object) : ksize(object);
+    if (!has_area && (held == 0 || size <= held))
         return krealloc(object, size, gfp);
     if (held == 0) {
         vmalloc_report_misuse("kvrealloc", object, "no area of that kind starts there", caller);
@@ -110,7 +114,7 @@ void *kvrealloc(const void *object, size_t size, gfp_t gfp)
 
 void kvfree(const void *object)
 {
-    if (is_vmalloc_addr(object))
+    if (is_area(object))
         vfree(object);
     else
         kfree(object);

@@ -13,7 +13,7 @@
 #include <mm/slab_debug.h>
 #include <mm/vmalloc.h>
 
-#define take(cache) ((char *)kmem_cache_alloc(cache, GFP_KERNEL))
+#define take(cache) ((char *)take_inside(cache))
 
 // Hidden from the compiler, which would see what is wrong.
 static void *hide(void *pointer)
@@ -49,21 +49,21 @@ static void overrun_of_the_second(void)
 
 static void overrun_of_a_kmalloc(void)
 {
-    char *object = kmalloc(64, GFP_KERNEL);
+    char *object = kmalloc_inside(64);
     plant(object + 64, 1);
     kfree(object);
 }
 
 static void overrun_into_the_rounding(void)
 {
-    char *object = kmalloc(18, GFP_KERNEL);
+    char *object = kmalloc_inside(18);
     plant(object + 18, 1);
     kfree(object);
 }
 
 static void overrun_after_krealloc(void)
 {
-    char *object = krealloc(kmalloc(48, GFP_KERNEL), 40, GFP_KERNEL);
+    char *object = krealloc(kmalloc_inside(48), 40, GFP_KERNEL);
     plant(object + 40, 1);
     kfree(object);
 }
@@ -87,14 +87,14 @@ static void underrun_by_a_word(void)
 
 static void underrun_of_a_kmalloc(void)
 {
-    char *object = kmalloc(128, GFP_KERNEL);
+    char *object = kmalloc_inside(128);
     plant(object - 1, 1);
     kfree(object);
 }
 
 static void underrun_of_an_odd_kmalloc(void)
 {
-    char *object = kmalloc(100, GFP_KERNEL);
+    char *object = kmalloc_inside(100);
     plant(object - 8, 1);
     kfree(object);
 }

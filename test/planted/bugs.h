@@ -39,6 +39,10 @@ extern const unsigned planted_bug_count;
 struct planted_state { struct planted_state *self; uint64_t magic; char scratch[24]; };
 extern struct planted_caches { struct kmem_cache *a, *b, *large, *constructed; } planted;
 
+// Objects that have others of their slab on both sides.
+void *take_inside(struct kmem_cache *cache);
+void *kmalloc_inside(size_t size);
+
 // Writes a byte where it does not belong.
 void plant(void *address, uint8_t value);
 

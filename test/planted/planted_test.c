@@ -32,6 +32,38 @@ void plant(void *address, uint8_t value)
     *byte = value;
 }
 
+// The first or last of its slab: beside it lies what is nobody's to write.
+static bool is_at_edge(const void *object)
+{
+    const struct page *slab = virt_to_slab(object);
+    const struct kmem_cache *cache = slab != NULL ? slab_cache(slab) : NULL;
+    int index = cache != NULL ? slab_object_index(cache, slab, object) : 1;
+
+    return cache != NULL && cache->objects_per_slab > 8 && (index == 0 || index == (int)cache->objects_per_slab - 1);
+}
+
+void *take_inside(struct kmem_cache *cache)
+{
+    void *object = kmem_cache_alloc(cache, GFP_KERNEL), *edge = object;
+
+    if (!is_at_edge(object))
+        return object;
+    object = take_inside(cache);
+    kmem_cache_free(cache, edge);
+    return object;
+}
+
+void *kmalloc_inside(size_t size)
+{
+    void *object = kmalloc(size, GFP_KERNEL), *edge = object;
+
+    if (!is_at_edge(object))
+        return object;
+    object = kmalloc_inside(size);
+    kfree(edge);
+    return object;
+}
+
 // What nobody found, and so nobody put right, is put right here.
 static void undo_all(bool was_found)
 {

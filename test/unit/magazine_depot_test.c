@@ -213,6 +213,9 @@ KTEST(magazine, constructor_may_fail_to_allocate)
 
 // --- Destructors that another hart is still at
 
+// Some to a slab, and so small that full magazines wait in a depot.
+#define LINGERING_BYTES (PAGE_SIZE / 16 < 1024 ? PAGE_SIZE / 16 : 1024)
+
 static struct parting {
     struct kmem_cache *cache, *doomed;     // whose destructor lingers, and which is destroyed meanwhile
     bool is_drain;
@@ -265,7 +268,7 @@ KTEST(magazine, destroy_waits_for_who_is_still_at_it)
         parting = (struct parting){
             .is_drain = way == 1, .end = arch_time() + PATIENCE_SECONDS * arch_timer_hz(),
         };
-        parting.cache = parting.doomed = kmem_cache_create("lingering", PAGE_SIZE / 16, 0, 0, NULL, linger);
+        parting.cache = parting.doomed = kmem_cache_create("lingering", LINGERING_BYTES, 0, 0, NULL, linger);
         if (parting.is_drain)
             parting.doomed = kmem_cache_create("doomed", 64, 0, 0, NULL, NULL);
         REQUIRE(parting.cache && parting.doomed);

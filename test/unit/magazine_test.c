@@ -214,6 +214,7 @@ static void expect_starts_alone(size_t size, size_t align, void (*constructor)(v
     REQUIRE(take_many(cache, count));
     char *slab = page_to_virt(virt_to_slab(objects[0])), *foreign = kmem_cache_alloc(other, GFP_KERNEL);
     size_t slab_bytes = PAGE_SIZE << cache->slab_order;
+    size_t first = (size_t)((char *)slab_object_at(cache, virt_to_slab(slab), 0) - slab);
     REQUIRE(foreign);
     uint64_t reports = slab_misuse_count(), wrong = 0;
     const unsigned near[] = { 0, 1, per_slab / 2, per_slab - 1, per_slab };
@@ -222,9 +223,8 @@ static void expect_starts_alone(size_t size, size_t align, void (*constructor)(v
     for (unsigned i = 0; i < array_count(near) * array_count(steps); i++) {
         long step = steps[i % array_count(steps)];
         unsigned index = near[i / array_count(steps)];
-        size_t offset = cache->first_offset + (size_t)index * cache->stride_bytes + (size_t)step;
+        size_t from_first = (size_t)index * cache->stride_bytes + (size_t)step, offset = first + from_first;
         void *bulk[] = { slab + offset };
-        size_t from_first = offset - cache->first_offset;
         bool is_start = from_first % cache->stride_bytes == 0 && from_first / cache->stride_bytes < per_slab;
         if (is_start || offset >= slab_bytes)
             continue;

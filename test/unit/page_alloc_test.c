@@ -7,6 +7,7 @@
 #include <base/string.h>
 #include <mm/memblock.h>
 #include <mm/page_engine.h>
+#include <mm/slab.h>
 #include <mm/zone.h>
 
 #define SCENARIO_PAGES 1024
@@ -42,14 +43,17 @@ static bool has_block(struct zone *zone, unsigned order)
 }
 
 // Blocks of any number of pages from 1 to 1024 by their order, all alive at once as far as memory goes, twice: none is
-// refused while the zone has a block for it, and from one piece of RAM in one zone there are just as many. (Of several
-// pieces it depends on earlier blocks which is cut, so that the last few may fit or not.) Each time the lists are empty
-// at first: what lies in them is given out without a look at the marks.
+// refused while the zone has a block for it, and from one piece of RAM in one zone there are as many, but for the last:
+// whether it fits depends on which of equal blocks was cut. (Of several pieces the last few do.) Each time the lists
+// are empty at first: what lies in them is given out without a look at the marks.
 KTEST(page_alloc, mixed_sizes_twice)
 {
     uint64_t got[2] = { 0 }, refused = 0, step = 2 * ktest_random_below(SCENARIO_PAGES / 2) + 1;
     struct zone *zone = gfp_zone(GFP_KERNEL);
 
+    // What slabs give up when memory runs out must not come back in the second round only.
+    (void)free_pages_now();
+    kmem_cache_reap(UINT64_MAX);
     for (unsigned round = 0; round < 2; round++) {
         struct page_chain chain = { 0 };
         unsigned seen = 0;
@@ -69,7 +73,7 @@ KTEST(page_alloc, mixed_sizes_twice)
     }
     EXPECT_EQ(refused, 0);
     if (zone == gfp_zone(GFP_KERNEL | GFP_DMA) && memblock_ram.count == 1)
-        EXPECT_EQ(got[0], got[1]);
+        EXPECT_LE(max_of(got[0], got[1]) - min_of(got[0], got[1]), 1);
     EXPECT_GE(got[0], 1);
     EXPECT_GE(got[1], 1);
 }

@@ -18,6 +18,8 @@
 // A fault there is reported (what kind of access, which object, how far off, who allocated and freed it) and counted in
 // slab_misuse_count(); then the page is shown, for the access to go on: in the guard's place one that all guards share.
 //
+// Such an object has no address in the direct map: virt_to_phys knows nothing of it. Caches for DMA have none.
+//
 // Where the pages and their addresses come from is the business of mm/vmap, which registers them.
 #pragma once
 
