@@ -11,14 +11,6 @@
 #include <debug/symbols.h>
 #include <mm/vmalloc.h>
 
-static const char *const kind_names[VMALLOC_KIND_COUNT] = {
-    [VMALLOC_PAGES] = "vmalloc",
-    [VMALLOC_MAP] = "vmap",
-    [VMALLOC_IO] = "ioremap",
-    [VMALLOC_STACK] = "stack",
-    [VMALLOC_KMAP] = "kmap", [VMALLOC_GUARD] = "guarded objects",
-};
-
 static void print_area(const struct vmalloc_area *area, void *context unused_arg)
 {
     char caller[SYMBOL_NAME_BYTES + 32] = "";
@@ -37,7 +29,7 @@ static void print_area(const struct vmalloc_area *area, void *context unused_arg
     if (area->kind == VMALLOC_IO)
         format_text(phys, sizeof(phys), " phys=0x%016lx", area->phys.value);
     console_print("0x%016lx-0x%016lx %7lu%s%s%s %s\n", area->start.value, area->start.value + area->size,
-                  area->size, caller, pages, phys, kind_names[area->kind]);
+                  area->size, caller, pages, phys, vmalloc_kind_name(area->kind));
 }
 
 static int command_vmallocinfo(int argc unused_arg, char **argv unused_arg)

@@ -156,6 +156,16 @@ enum vmalloc_kind vmalloc_kind_at(const void *address)
     return kind;
 }
 
+const char *vmalloc_kind_name(enum vmalloc_kind kind)
+{
+    static const char *const names[VMALLOC_KIND_COUNT] = {
+        [VMALLOC_PAGES] = "vmalloc", [VMALLOC_MAP] = "vmap", [VMALLOC_IO] = "ioremap", [VMALLOC_STACK] = "stack",
+        [VMALLOC_KMAP] = "kmap", [VMALLOC_GUARD] = "guarded objects",
+    };
+
+    return names[kind];
+}
+
 bool is_vmalloc_addr(const void *address)
 {
     return (uintptr_t)address - ARCH_VMALLOC_BASE < ARCH_VMALLOC_END - ARCH_VMALLOC_BASE;

@@ -16,6 +16,9 @@
 //   bool arch_vaddr_is_canonical(vaddr_t)
 // and out of line:
 //   void arch_mmu_activate(paddr_t root)    makes this hart translate by that root and forget every old translation
+//   void arch_pte_describe(pte_t, char *text, size_t size)
+//                                           the bits of any entry by the letters and the names that the processor's
+//                                           manual has for them, '-' for a bit that is 0; for teachers and reports
 #pragma once
 
 #include <base/addr.h>
@@ -49,4 +52,9 @@ static always_inline unsigned pt_index(vaddr_t address, unsigned level)
 
 void arch_mmu_activate(paddr_t root);
 
+// What arch_pte_describe needs at most, with the NUL.
+#define PTE_TEXT_BYTES 64
+
 #include <port/mmu.h>
+
+void arch_pte_describe(pte_t pte, char *text, size_t size);

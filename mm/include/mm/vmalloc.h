@@ -38,6 +38,9 @@ enum vmalloc_kind {
     VMALLOC_PAGES, VMALLOC_MAP, VMALLOC_IO, VMALLOC_STACK, VMALLOC_KMAP, VMALLOC_GUARD, VMALLOC_KIND_COUNT,
 };
 
+// "vmalloc", "vmap", ...: for reports.
+const char *vmalloc_kind_name(enum vmalloc_kind kind);
+
 struct vmalloc_area {
     vaddr_t start;                 // of what is mapped
     uint64_t size;                 // bytes mapped

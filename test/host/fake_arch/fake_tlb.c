@@ -11,6 +11,7 @@
 #include <arch/tlb.h>
 #include <arch/uaccess.h>
 #include <base/assert.h>
+#include <base/format.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -219,6 +220,19 @@ void arch_mmu_activate(paddr_t root)
     is_active = true;
     drop(0, TLB_GRANULES);
     unlock_tlb();
+}
+
+// V valid, L leaf, and the rights in the order of enum prot.
+void arch_pte_describe(pte_t pte, char *text, size_t size)
+{
+    static const char letters[] = "RWXUGI";
+    char rights[sizeof(letters)] = "------";
+
+    for (unsigned bit = 0; bit < sizeof(letters) - 1; bit++)
+        if (pte.value >> (FAKE_PTE_PROT_SHIFT + bit) & 1)
+            rights[bit] = letters[bit];
+    format_text(text, size, "%c%c%s, granule %#lx", pte.value & FAKE_PTE_VALID ? 'V' : '-',
+                pte.value & FAKE_PTE_LEAF ? 'L' : '-', rights, pte.value & FAKE_PTE_GRANULE_MASK);
 }
 
 struct fake_tlb_stats fake_tlb_stats(void)
