@@ -11,6 +11,7 @@
 #include <mm/pgtable.h>
 #include <mm/slab_debug.h>
 #include <mm/slab_guard.h>
+#include <mm/vmalloc.h>
 #include <mm/zone_layout.h>
 #include <arch/per_hart.h>
 #include <task/thread.h>
@@ -24,8 +25,8 @@ static const char *access_name(enum arch_access access)
     return names[access];
 }
 
-// Why the access was refused, from the address alone and the tables as they are.
-static const char *describe_place(vaddr_t address, enum arch_access access)
+// Why the access was refused, from the address alone and the tables as they are. `text` is room for one.
+static const char *describe_place(vaddr_t address, enum arch_access access, char text[VMALLOC_FAULT_TEXT_BYTES])
 {
     if (address.value < NULL_AREA_BYTES)
         return "a null pointer";
@@ -43,7 +44,9 @@ static const char *describe_place(vaddr_t address, enum arch_access access)
     if (virt_is_direct(vaddr_ptr(address)))
         return address.value - ARCH_DIRECT_BASE >= highmem_start().value ? "HIGHMEM where the direct map ends"
                                                                          : "the direct map, where there is no RAM";
-    if (address.value >= ARCH_VMALLOC_BASE && address.value < ARCH_VMALLOC_END)
+    if (vmalloc_fault_text(address, text, VMALLOC_FAULT_TEXT_BYTES))
+        return text;
+    if (is_vmalloc_addr(vaddr_ptr(address)))
         return "the vmalloc space, where nothing is mapped";
     return "an address that is not mapped";
 }
@@ -75,11 +78,22 @@ static bool is_spurious(const struct trap_frame *frame, vaddr_t address, enum ar
     return true;
 }
 
+static cold _Noreturn void panic_on_access(const struct trap_frame *frame, vaddr_t address, enum arch_access access)
+{
+    char text[VMALLOC_FAULT_TEXT_BYTES];
+    void *stack;
+
+    if (!kstack_is_overrun(address, &stack))
+        panic_on_trap(frame, "%s of %s", access_name(access), describe_place(address, access, text));
+    const char *thread = thread_name_of_stack(stack);
+    panic_on_trap(frame, "%s of the guard below the stack %p of %s%s", access_name(access), stack,
+                  thread != NULL ? "thread " : "no thread", thread != NULL ? thread : "");
+}
+
 void upcall_trap(struct trap_frame *frame)
 {
     enum arch_access access = arch_trap_access(frame);
     vaddr_t address = arch_trap_address(frame);
-    void *stack;
 
     if (access == ARCH_ACCESS_NONE)
         panic_on_trap(frame, "unexpected trap: %s", arch_trap_cause_name(frame));
@@ -87,9 +101,7 @@ void upcall_trap(struct trap_frame *frame)
         return;
     if (slab_guard_fault(vaddr_ptr(address), access_name(access)))
         return;
-    if (kstack_is_overrun(address, &stack))
-        panic_on_trap(frame, "%s of the guard below the stack %p", access_name(access), stack);
-    panic_on_trap(frame, "%s of %s", access_name(access), describe_place(address, access));
+    panic_on_access(frame, address, access);
 }
 
 _Noreturn void upcall_stack_overrun(struct trap_frame *frame)

@@ -213,6 +213,21 @@ bool thread_find_stack(uintptr_t sp, uintptr_t *low, uintptr_t *high)
     return false;
 }
 
+const char *thread_name_of_stack(const void *stack)
+{
+    struct thread *thread;
+    uint64_t left = thread_count() + MAX_HARTS;
+
+    // As above.
+    list_for_each(thread, &thread_list, all) {
+        if (thread->stack == stack)
+            return thread->name;
+        if (left-- == 0)
+            break;
+    }
+    return NULL;
+}
+
 static int threads_command(int argc unused_arg, char **argv unused_arg)
 {
     static const char *const state_names[] = { "ready", "running", "blocked", "exiting", "dead" };

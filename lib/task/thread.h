@@ -109,6 +109,9 @@ const char *thread_name_on(unsigned hart);
 bool thread_find_stack(uintptr_t sp, uintptr_t *low, uintptr_t *high);
 void *thread_stack_on(unsigned hart);
 
+// The thread whose stack starts there, or NULL. Takes no lock either.
+const char *thread_name_of_stack(const void *stack);
+
 // Threads alive, and made since the start.
 uint64_t thread_count(void);
 uint64_t thread_created_count(void);

@@ -14,7 +14,7 @@
 
 #define ADDRESS_BITS (MMU_PAGE_SHIFT + PT_INDEX_BITS * ARCH_PT_LEVELS)
 #define CELL_BYTES 24
-#define PLACE_BYTES 256
+#define PLACE_BYTES VMALLOC_FAULT_TEXT_BYTES
 
 typedef void (*printer_t)(const char *format, ...);
 
@@ -162,7 +162,8 @@ static void describe_place(vaddr_t address, const struct pgtable_walk *walk, cha
     uint64_t frame = (address.value - ARCH_MEMMAP_BASE) / sizeof(struct page);
 
     if (is_vmalloc_addr(vaddr_ptr(address))) {
-        format_text(text, PLACE_BYTES, "the vmalloc space, in no area");
+        if (!vmalloc_fault_text(address, text, PLACE_BYTES))
+            format_text(text, PLACE_BYTES, "the vmalloc space, in no area");
         vmalloc_for_each(look_into_area, &search);
     } else if (virt_is_direct(vaddr_ptr(address))) {
         format_text(text, PLACE_BYTES, "the direct map");

@@ -119,6 +119,7 @@ struct vmalloc_area *vmalloc_area_claim(const void *start, enum vmalloc_kind kin
         list_remove(&area->in_bucket);
         area_count--;
         add_owned_pages(-pages_owned_by(area));
+        vmalloc_freed_add_locked(area, caller);
     }
     spin_unlock(&vmalloc_areas_lock);
     if (area == NULL)

@@ -22,6 +22,9 @@ void vmalloc_area_publish(struct vmalloc_area *area);
 struct vmalloc_area *vmalloc_area_claim(const void *start, enum vmalloc_kind kind, const char *operation,
                                         const void *caller);
 
+// Notes that the caller frees the area; under the lock of the areas.
+void vmalloc_freed_add_locked(const struct vmalloc_area *area, const void *caller);
+
 // Removes every mapping of the area, on all harts. When it returns nobody reaches its memory any more.
 void vmalloc_area_unmap(struct vmalloc_area *area);
 

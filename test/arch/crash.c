@@ -47,17 +47,57 @@ static noinline void crash_exec_data(void)
     __asm__ volatile("");
 }
 
-static noinline void crash_freed_area(void)
+static noinline char *crash_allocate_area(void)
 {
-    char *area = vmalloc(PAGE_SIZE);
+    char *area = vmalloc(2 * PAGE_SIZE);
 
-    vfree(area);
-    *(volatile char *)area = 1;
+    // Not a tail call: who called is told.
+    __asm__ volatile("" : "+r"(area));
+    return area;
 }
 
+static noinline void crash_free_area(char *area)
+{
+    vfree(area);
+    __asm__ volatile("");
+}
+
+static noinline void crash_freed_area(void)
+{
+    char *area = crash_allocate_area(), *other = vmalloc(PAGE_SIZE);
+
+    crash_free_area(area);
+    vfree(other);
+    ((volatile char *)area)[2 * PAGE_SIZE - 1] = 1;
+}
+
+static noinline void crash_overrun_area(void)
+{
+    char *earlier = crash_allocate_area();
+
+    crash_free_area(earlier);
+    volatile char *area = vmalloc(PAGE_SIZE);
+    area[PAGE_SIZE] = 1;
+}
+
+static noinline void crash_no_area(void)
+{
+    *(volatile char *)(ARCH_VMALLOC_END - MMU_PAGE_SIZE) = 1;
+}
+
+static void never_run(void *unused unused_arg) {}
+
+// Of a thread that is ready on this hart, and so has a stack and is not on it.
 static noinline void crash_guard(void)
 {
-    char *stack = kstack_alloc();
+    struct thread *thread = thread_create_on(arch_hart_index(), "neighbour", never_run, NULL);
+
+    ((volatile char *)thread->stack)[-1] = 1;
+}
+
+static noinline void crash_guard_of_nobody(void)
+{
+    volatile char *stack = kstack_alloc();
 
     stack[-1] = 1;
 }
@@ -233,9 +273,11 @@ static const struct {
     { "deaf-lock", crash_deaf_lock_elsewhere }, { "endless", crash_endless_elsewhere },
     { "endless-atomic", crash_endless_atomic_elsewhere }, { "exec-data", crash_exec_data },
     { "freed-area", crash_freed_area }, { "freed-pointer", crash_freed_pointer }, { "guard", crash_guard },
+    { "guard-of-nobody", crash_guard_of_nobody },
     { "illegal", crash_illegal }, { "irq-lock", crash_irq_lock }, { "lock-inversion", crash_lock_inversion },
-    { "new-pointer", crash_new_pointer }, { "null", crash_null }, { "overflow", crash_overflow },
-    { "overflow-elsewhere", crash_overflow_elsewhere }, { "panic", crash_panic }, { "rodata", crash_rodata },
+    { "new-pointer", crash_new_pointer }, { "no-area", crash_no_area }, { "null", crash_null },
+    { "overflow", crash_overflow }, { "overflow-elsewhere", crash_overflow_elsewhere },
+    { "overrun-area", crash_overrun_area }, { "panic", crash_panic }, { "rodata", crash_rodata },
     { "sleep-atomic", crash_sleep_atomic }, { "text-alias", crash_text_alias }, { "user-address", crash_user_address },
 };
 

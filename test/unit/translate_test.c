@@ -155,6 +155,8 @@ KTEST(translate, knows_the_kernels_addresses)
     EXPECT_EQ(run_on(NOT_CANONICAL), 0);
     EXPECT(shows(" is not canonical: "));
     vfree(area);
+    EXPECT_EQ(run_on((uintptr_t)area), 0);
+    EXPECT(shows("  place    the vmalloc area of %lu bytes that ", 2 * PAGE_SIZE));
     kfree(object);
 }
 

@@ -85,6 +85,12 @@ struct page *vmalloc_to_page(const void *address);
 
 bool is_vmalloc_addr(const void *address);
 
+// For a fault at `address`: "the guard behind the vmalloc area of 4096 bytes at A (allocated by G)"; or of the areas
+// freed last, as many as are remembered, the latest that held it: "the vmalloc area of 8192 bytes that F freed
+// (allocated by G)"; else false. Any context, takes no lock. VMALLOC_FAULT_TEXT_BYTES suffice.
+#define VMALLOC_FAULT_TEXT_BYTES 256
+bool vmalloc_fault_text(vaddr_t address, char *text, size_t size);
+
 // Walks the areas in order of creation under their lock; the callback must not allocate.
 void vmalloc_for_each(void (*visit)(const struct vmalloc_area *area, void *context), void *context);
 
