@@ -104,6 +104,17 @@ static always_inline void give_large(struct buddy *buddy, struct page *head, uns
         buddy->unmerged = (uint32_t)page_to_pfn(head).value;
 }
 
+// The first block of a list that has one: whose list it is needs no look at its group.
+static always_inline struct page *pop_block(uint32_t *first)
+{
+    struct page *head = pfn_to_page(pfn(*first));
+
+    *first = head->next;
+    if (head->next != 0)
+        pfn_to_page(pfn(head->next))->prev = 0;
+    return head;
+}
+
 // A block of GROUP_ORDER or above off the lists, not blank, of any head state; NULL when there is none.
 static always_inline struct page *take_large(struct buddy *buddy, unsigned order, enum mobility mobility)
 {
@@ -117,8 +128,7 @@ static always_inline struct page *take_large(struct buddy *buddy, unsigned order
     while (buddy->blocks[mobility][from - GROUP_ORDER] == 0)
         if (++from > MAX_ORDER)
             return NULL;
-    struct page *head = pfn_to_page(pfn(buddy->blocks[mobility][from - GROUP_ORDER]));
-    buddy_block_unlink(buddy, head, from);
+    struct page *head = pop_block(&buddy->blocks[mobility][from - GROUP_ORDER]);
     unsigned blank = head->flags & PAGE_FLAG_BLANK;
     // The upper halves stay free.
     while (from > order) {

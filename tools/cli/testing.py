@@ -148,7 +148,8 @@ def _details(record: result.Result) -> list[str]:
 
 def _run(parsed: argparse.Namespace) -> tuple[Tally, list[str]]:
     qemu.find()
-    build.build()
+    # What only long runs need is not built by default.
+    build.build(*(["built-later"] if set(parsed.suite) & set(LONG_SUITES) else []))
     chosen = choose(planned_tests(build.DIRECTORY), parsed.suite, parsed.patterns)
     globs = [glob for pattern in parsed.patterns for glob in patterns.widen(pattern)]
     records = build.DIRECTORY / "results"
