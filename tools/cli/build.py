@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,11 +85,11 @@ def _is_readable() -> bool:
                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def _compile(targets: Sequence[str]) -> int:
+def _compile() -> int:
     # Ninja keeps one line up to date on a terminal; elsewhere it would print thousands. Standard output is
     # for what the command itself has to say, which another program may read.
     quiet = [] if sys.stderr.isatty() else ["--quiet"]
-    return subprocess.run([NINJA, *quiet, *targets], cwd=DIRECTORY, stdin=subprocess.DEVNULL, stdout=sys.stderr,
+    return subprocess.run([NINJA, *quiet], cwd=DIRECTORY, stdin=subprocess.DEVNULL, stdout=sys.stderr,
                           check=False).returncode
 
 
@@ -108,20 +108,18 @@ def _alone() -> Iterator[None]:
         os.close(root)
 
 
-def build(*targets: str) -> None:
-    """Brings build/ up to date: all that is built by default, and more. Raises BuildError; what the compiler said has
-    been shown by then.
-    """
+def build() -> None:
+    """Brings build/ up to date. Raises BuildError; what the compiler said has been shown by then."""
     started = time.monotonic()
     with _alone():
         if not _is_sound():
             _configure()
         if not sys.stderr.isatty():
             say("building")
-        code = _compile(["all", *targets])
+        code = _compile()
         if code != 0 and not _is_readable():
             _configure()
-            code = _compile(["all", *targets])
+            code = _compile()
     if code != 0:
         raise BuildError(f"the build failed (ninja's exit code {code})")
     if not sys.stderr.isatty():

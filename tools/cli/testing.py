@@ -148,8 +148,7 @@ def _details(record: result.Result) -> list[str]:
 
 def _run(parsed: argparse.Namespace) -> tuple[Tally, list[str]]:
     qemu.find()
-    # What only long runs need is not built by default.
-    build.build(*(["built-later"] if set(parsed.suite) & set(LONG_SUITES) else []))
+    build.build()
     chosen = choose(planned_tests(build.DIRECTORY), parsed.suite, parsed.patterns)
     globs = [glob for pattern in parsed.patterns for glob in patterns.widen(pattern)]
     records = build.DIRECTORY / "results"
