@@ -151,21 +151,40 @@ static always_inline void depot_lock(struct kmem_cache *cache)
     store_relaxed(&cache->depot.visits, cache->depot.visits + 1);
 }
 
+// Onto the list of the full ones, or of the others, and off it, where there is one. The lock is held.
+static always_inline void depot_push(struct depot *depot, struct magazine *magazine, bool is_full)
+{
+    struct magazine **list = is_full ? &depot->full : &depot->empty;
+
+    magazine->next = *list;
+    magazine->left_by = arch_hart_index();
+    store_relaxed(list, magazine);
+    depot->full_count += is_full;
+    depot->left += is_full;
+}
+
+static always_inline struct magazine *depot_pop(struct depot *depot, bool is_full)
+{
+    struct magazine **list = is_full ? &depot->full : &depot->empty, *magazine = *list;
+
+    if (magazine != NULL) {
+        store_relaxed(list, magazine->next);
+        depot->full_count -= is_full;
+    }
+    return magazine;
+}
+
 // A magazine that is full, or else an empty one, for one of the contrary; NULL, and nothing done, when there is none.
 // Interrupts are masked.
 static always_inline struct magazine *exchange(struct kmem_cache *cache, bool wants_full, struct magazine *given)
 {
     struct depot *depot = &cache->depot;
-    struct magazine **from = wants_full ? &depot->full : &depot->empty;
-    struct magazine **to = wants_full ? &depot->empty : &depot->full;
 
-    if (__atomic_load_n(from, __ATOMIC_RELAXED) == NULL)
+    if (__atomic_load_n(wants_full ? &depot->full : &depot->empty, __ATOMIC_RELAXED) == NULL)
         return NULL;
     depot_lock(cache);
-    struct magazine *got = *from;
+    struct magazine *got = depot_pop(depot, wants_full);
     if (got != NULL) {
-        store_relaxed(from, got->next);
-        depot->full_count -= wants_full;
         if (depot->full_count < depot->full_least)
             depot->full_least = depot->full_count;
         if (wants_full) {
@@ -175,13 +194,8 @@ static always_inline struct magazine *exchange(struct kmem_cache *cache, bool wa
                 meet(depot);
             }
         }
-        if (given != NULL) {
-            given->next = *to;
-            given->left_by = arch_hart_index();
-            store_relaxed(to, given);
-            depot->full_count += !wants_full;
-            depot->left += !wants_full;
-        }
+        if (given != NULL)
+            depot_push(depot, given, !wants_full);
     }
     spin_release(&depot->lock);
     return got;
@@ -189,34 +203,23 @@ static always_inline struct magazine *exchange(struct kmem_cache *cache, bool wa
 
 static void leave(struct kmem_cache *cache, struct magazine *magazine)
 {
-    struct depot *depot = &cache->depot;
-    bool is_full = magazine->count == magazine->rounds;
-    struct magazine **to = is_full ? &depot->full : &depot->empty;
     irqflags_t flags = arch_irq_save();
 
     depot_lock(cache);
-    magazine->next = *to;
-    magazine->left_by = arch_hart_index();
-    __atomic_store_n(to, magazine, __ATOMIC_RELAXED);
-    depot->full_count += is_full;
-    depot->left += is_full;
-    spin_release(&depot->lock);
+    depot_push(&cache->depot, magazine, magazine->count == magazine->rounds);
+    spin_release(&cache->depot.lock);
     arch_irq_restore(flags);
 }
 
 static struct magazine *take_magazine(struct kmem_cache *cache, bool is_full, bool only_spare)
 {
     struct depot *depot = &cache->depot;
-    struct magazine **from = is_full ? &depot->full : &depot->empty, *magazine = NULL;
     irqflags_t flags = arch_irq_save();
 
     depot_lock(cache);
-    if (*from != NULL && (!only_spare || depot->full_least > 0)) {
-        magazine = *from;
-        __atomic_store_n(from, magazine->next, __ATOMIC_RELAXED);
-        depot->full_count -= is_full;
+    struct magazine *magazine = only_spare && depot->full_least == 0 ? NULL : depot_pop(depot, is_full);
+    if (magazine != NULL)
         depot->full_least -= only_spare;
-    }
     spin_release(&depot->lock);
     arch_irq_restore(flags);
     return magazine;

@@ -4,7 +4,6 @@
 
 #include "slab_internal.h"
 
-#include <base/parse.h>
 #include <base/string.h>
 #include <debug/klog.h>
 
@@ -156,11 +155,6 @@ bool slab_print_users(const void *object, void (*print)(const char *format, ...)
     return true;
 }
 
-const void *slab_debug_allocated_by(const struct kmem_cache *cache, const void *object)
-{
-    return cache->flags & SLAB_STORE_USER ? (const void *)record_of(cache, object)->allocated.frame[0] : NULL;
-}
-
 // --- What is wrong
 
 static void report(const struct kmem_cache *cache, const void *object, const char *what, const uint8_t *at,
@@ -273,18 +267,17 @@ static bool check_in_use(const struct kmem_cache *cache, void *object)
                        "written past its end");
 }
 
-static bool check_slab(struct kmem_cache *cache, const void *object)
+static void check_slab(struct kmem_cache *cache, const void *object)
 {
     const char *why;
 
     if ((cache->flags & SLAB_CONSISTENCY) == 0)
-        return true;
+        return;
     irqflags_t flags = spin_lock_irqsave(&cache->lock);
     bool is_right = slab_is_consistent(cache, virt_to_slab(object), &why);
     spin_unlock_irqrestore(&cache->lock, flags);
     if (!is_right)
         slab_report_bad_call("slab", cache->name, why);
-    return is_right;
 }
 
 // --- The life of an object
@@ -315,7 +308,7 @@ void slab_debug_alloc(struct kmem_cache *cache, void *object, size_t size, const
 {
     struct slab_record *record = record_of(cache, object);
 
-    (void)check_slab(cache, object);
+    check_slab(cache, object);
     (void)check_free(cache, object);
     record->requested = (uint32_t)size;
     if (is_poisoned(cache))
@@ -329,7 +322,7 @@ void slab_debug_free(struct kmem_cache *cache, void *object, const void *caller)
 {
     struct slab_record *record = record_of(cache, object);
 
-    (void)check_slab(cache, object);
+    check_slab(cache, object);
     (void)check_in_use(cache, object);
     if (is_compared(cache))
         (void)check_pristine(cache, object, "freed, but not as its constructor left it");

@@ -42,7 +42,6 @@ size_t slab_debug_requested(const struct kmem_cache *cache, const void *object);
 void slab_debug_resize(const struct kmem_cache *cache, void *object, size_t size);
 
 uint64_t *slab_debug_mark(const struct kmem_cache *cache, const void *object);
-const void *slab_debug_allocated_by(const struct kmem_cache *cache, const void *object);
 
 static always_inline bool has_magazines(const struct kmem_cache *cache)
 {
