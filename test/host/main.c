@@ -6,6 +6,7 @@
 //
 // Exit code 0 when every case passed, 1 when one failed, 2 for a bad argument, 3 after a panic.
 #include "host_debug.h"
+#include "start_allocators.h"
 
 #include <arch/layout.h>
 #include <arch/smp.h>
@@ -16,14 +17,9 @@
 #include <ktest/ktest.h>
 #include <mm/kernel_map.h>
 #include <mm/kmap.h>
-#include <mm/kmalloc.h>
-#include <mm/magazine.h>
 #include <mm/memblock.h>
 #include <mm/page_history.h>
-#include <mm/page_lists.h>
 #include <mm/pgtable.h>
-#include <mm/slab.h>
-#include <mm/vmalloc.h>
 #include <mm/zone.h>
 
 #define MAX_RAM 8
@@ -169,14 +165,7 @@ static void start_mm(const struct kernel_image *image)
         panic("no memory for the kernel's map");
     arch_mmu_activate(kernel_pgtable.root);
     page_history_init();
-    zones_init();
-    page_lists_init(true);
-    zones_settle();
-    pgtable_use_granules(&kernel_pgtable);
-    slab_init(false);
-    magazines_init(true);
-    kmalloc_init();
-    vmalloc_init();
+    host_start_allocators();
     kmap_init();
     kernel_map_free_init(image);
 }

@@ -3,6 +3,7 @@
 #include "model_machine.h"
 
 #include "host_debug.h"
+#include "start_allocators.h"
 
 #include <arch/smp.h>
 #include <base/parse.h>
@@ -10,13 +11,10 @@
 #include <fake_arch.h>
 #include <ktest/ktest.h>
 #include <mm/kernel_map.h>
-#include <mm/kmalloc.h>
-#include <mm/magazine.h>
 #include <mm/memblock.h>
 #include <mm/page_lists.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
-#include <mm/vmalloc.h>
 #include <string.h>
 
 #define MOST_FRAMES (1UL << 20)
@@ -75,14 +73,7 @@ static void start_mm(void)
     if (memblock_reserve(image.phys, KB(256), PAGE_IMAGE) != 0 || kernel_map_init(&image) != 0)
         panic("no memory for the kernel's map");
     arch_mmu_activate(kernel_pgtable.root);
-    zones_init();
-    page_lists_init(true);
-    zones_settle();
-    pgtable_use_granules(&kernel_pgtable);
-    slab_init(false);
-    magazines_init(true);
-    kmalloc_init();
-    vmalloc_init();
+    host_start_allocators();
     kernel_map_free_init(&image);
     // No slab is to come back later, when a model knows what there is.
     (void)kmem_cache_reap(UINT64_MAX);

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/kmalloc.h>
 
+#include "bytes.h"
 #include "fault_plan.h"
 #include "memory_left.h"
 
@@ -11,16 +12,6 @@
 #include <mm/vmalloc.h>
 
 #define LARGEST_BLOCK (PAGE_SIZE << MAX_ORDER)
-
-static bool is_all(const void *object, int byte, size_t size)
-{
-    const uint8_t *bytes = object;
-
-    for (size_t i = 0; i < size; i++)
-        if (bytes[i] != byte)
-            return false;
-    return true;
-}
 
 // Every size up to the largest block: room for it, the alignment promised, contents kept.
 KTEST(kmalloc, every_size)

@@ -2,22 +2,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/kvmalloc.h>
 
+#include "bytes.h"
 #include "fault_plan.h"
 #include "memory_left.h"
 
 #include <base/string.h>
 #include <mm/slab_guard.h>
 #include <mm/vmalloc.h>
-
-static bool is_all(const void *object, int byte, size_t size)
-{
-    const uint8_t *bytes = object;
-
-    for (size_t i = 0; i < size; i++)
-        if (bytes[i] != byte)
-            return false;
-    return true;
-}
 
 // Requests that are tried lightly, which are those for blocks, fail; of the others the one with this number does.
 static uint64_t failing, seen;

@@ -150,16 +150,22 @@ static void destruct_with_inner(void *object)
     kmem_cache_free(inner_cache, another);
 }
 
+// A cache of objects that have an inner one each; NULL when there is no memory.
+static struct kmem_cache *create_outer(void)
+{
+    without_inner = 0;
+    inner_cache = kmem_cache_create("inner", 300, 0, 0, NULL, NULL);
+    return inner_cache == NULL
+               ? NULL : kmem_cache_create("outer", 64, 0, 0, construct_with_inner, destruct_with_inner);
+}
+
 // Objects that have an inner one each, in front of which magazines lie as well: refills, drains, trims and the reaper
 // construct and destruct, and no lock is held meanwhile that the inner cache needs.
 KTEST(magazine, constructor_and_destructor_may_allocate)
 {
-    struct kmem_cache *outer;
+    struct kmem_cache *outer = create_outer();
 
-    without_inner = 0;
-    inner_cache = kmem_cache_create("inner", 300, 0, 0, NULL, NULL);
-    outer = kmem_cache_create("outer", 64, 0, 0, construct_with_inner, destruct_with_inner);
-    REQUIRE(inner_cache && outer);
+    REQUIRE(outer);
     for (unsigned round = 0; round < 5; round++) {
         for (unsigned i = 0; i < MANY; i++)
             REQUIRE(objects[i] = kmem_cache_alloc(outer, GFP_KERNEL));
@@ -187,12 +193,9 @@ KTEST(magazine, constructor_and_destructor_may_allocate)
 // The inner allocation may fail at any step; what was constructed without it is destructed without it.
 KTEST(magazine, constructor_may_fail_to_allocate)
 {
-    struct kmem_cache *outer;
+    struct kmem_cache *outer = create_outer();
 
-    without_inner = 0;
-    inner_cache = kmem_cache_create("inner", 300, 0, 0, NULL, NULL);
-    outer = kmem_cache_create("outer", 64, 0, 0, construct_with_inner, destruct_with_inner);
-    REQUIRE(inner_cache && outer);
+    REQUIRE(outer);
     for (uint64_t step = 0; step < 50; step += 7) {
         // The second request and on: the outer object itself is there.
         fault_plan_start(FAULT_BIT(FAULT_SLAB), 1 + step, UINT64_MAX);
