@@ -55,6 +55,14 @@ static inline unsigned arch_pte_prot(pte_t pte)
            (pte.value & PTE_G ? PROT_GLOBAL : 0U);
 }
 
+// Section 4.3.1: while V is 0, all other bits are free for software.
+static inline pte_t arch_pte_note(const void *object) { return (pte_t){ (uintptr_t)object }; }
+
+static inline void *arch_pte_noted(pte_t pte)
+{
+    return pte.value & PTE_V ? NULL : (void *)pte.value;
+}
+
 // Section 4.4.1: bits 63 to 39 of a virtual address equal bit 38.
 static inline bool arch_vaddr_is_canonical(vaddr_t address)
 {

@@ -44,6 +44,13 @@ static always_inline unsigned arch_pte_prot(pte_t pte)
     return (unsigned)(pte.value >> FAKE_PTE_PROT_SHIFT & FAKE_PTE_PROT_MASK);
 }
 
+static always_inline pte_t arch_pte_note(const void *object) { return (pte_t){ (uintptr_t)object }; }
+
+static always_inline void *arch_pte_noted(pte_t pte)
+{
+    return arch_pte_is_present(pte) ? NULL : (void *)pte.value;
+}
+
 // 48 bits, sign-extended.
 static always_inline bool arch_vaddr_is_canonical(vaddr_t address)
 {
