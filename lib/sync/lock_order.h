@@ -20,9 +20,9 @@
     CLASS(TEST_INNER, PROCESS) \
     CLASS(THREAD_LIST, PROCESS)         /* lib/task/thread.c; threads: CONSOLE */ \
     CLASS(CACHE_LIST, PROCESS)          /* mm/kmem/cache_list.c; reap, destroy, slabinfo: KMEM_CACHE, CONSOLE */ \
-    CLASS(VMALLOC_AREAS, PROCESS)       /* mm/vmap/vmalloc_area.c; vmallocinfo: CONSOLE */ \
+    CLASS(VMALLOC_PURGE, PROCESS)       /* mm/vmap/vmap_purge.c; purge: VMALLOC_AREAS, REMOTE_FLUSH */ \
+    CLASS(VMALLOC_AREAS, PROCESS)       /* mm/vmap/vmap_gate.h; table of areas: PAGE_TABLE; vmallocinfo: CONSOLE */ \
     CLASS(PAGE_TABLE, PROCESS)          /* mm/vmap/pgtable.c; map: GRANULE_POOL, ZONE */ \
-    CLASS(VMEM, PROCESS)                /* mm/vmap/vmem.c; leaf: segments are taken before it */ \
     CLASS(KMAP, PROCESS)                /* mm/vmap/kmap.c; emptying slots: REMOTE_FLUSH */ \
     CLASS(TEST_IRQ_OUTER, IRQ)          /* tests: locks that interrupts want */ \
     CLASS(TEST_IRQ_INNER, IRQ) \
@@ -31,6 +31,7 @@
     CLASS(KMEM_CACHE, IRQ)              /* mm/kmem/kmem_cache.c; never held while pages are taken or given back */ \
     CLASS(OBJECT_DEPOT, IRQ)            /* mm/kmem/magazine.c; leaf */ \
     CLASS(SLAB_GUARD, IRQ)              /* mm/kmem/slab_guard.c; hiding a page: REMOTE_FLUSH */ \
+    CLASS(VMEM, IRQ)                    /* mm/vmap/vmem.c; leaf: segments are taken before it */ \
     CLASS(GRANULE_POOL, IRQ)            /* mm/phys/granule.c; leaf: pages are taken before it */ \
     CLASS(PAGE_DEPOT, IRQ)              /* mm/phys/page_depot.c; leaf: pages go back to zones after it */ \
     CLASS(ZONE, IRQ)                    /* mm/phys/buddy.c; leaf */ \

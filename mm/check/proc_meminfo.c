@@ -96,6 +96,7 @@ static int command_meminfo(int argc unused_arg, char **argv unused_arg)
     print_bytes("PageTables:", (kernel_pgtable.table_count + 1) * MMU_PAGE_SIZE);
     print_bytes("VmallocTotal:", ARCH_VMALLOC_END - ARCH_VMALLOC_BASE);
     print_pages("VmallocUsed:", vmalloc_stats().pages);
+    print_pages("VmallocWaiting:", vmalloc_stats().waiting_pages);
     print_bytes("DirectMap4k:", direct_bytes[0]);
     print_bytes("DirectMap2M:", direct_bytes[1]);
     print_bytes("DirectMap1G:", direct_bytes[2]);

@@ -162,9 +162,10 @@ static void describe_place(vaddr_t address, const struct pgtable_walk *walk, cha
     uint64_t frame = (address.value - ARCH_MEMMAP_BASE) / sizeof(struct page);
 
     if (is_vmalloc_addr(vaddr_ptr(address))) {
-        if (!vmalloc_fault_text(address, text, PLACE_BYTES))
-            format_text(text, PLACE_BYTES, "the vmalloc space, in no area");
+        format_text(text, PLACE_BYTES, "the vmalloc space, in no area");
         vmalloc_for_each(look_into_area, &search);
+        if (!walk->mapped)
+            vmalloc_fault_text(address, text, PLACE_BYTES);
     } else if (virt_is_direct(vaddr_ptr(address))) {
         format_text(text, PLACE_BYTES, "the direct map");
     } else if (frame < MAX_PFN) {

@@ -27,7 +27,7 @@ static void *allocate(const char *operation, size_t size, gfp_t gfp, const void 
     if (size <= LARGEST_BLOCK_BYTES)
         object = kmalloc_sized(size, (gfp & ~RETRY_FLAGS) | __GFP_NORETRY | __GFP_NOWARN);
     if (object == NULL)
-        object = vmalloc_for(operation, size, (gfp & ~__GFP_NOFAIL) | __GFP_HIGHMEM, caller);
+        object = vmalloc_for(operation, size, (gfp & ~__GFP_NOFAIL) | vmalloc_zone, caller);
     if (object == NULL && (gfp & __GFP_NOFAIL))
         object = kmalloc_sized(size, gfp);
     return object;
@@ -60,23 +60,12 @@ void *kvcalloc(size_t count, size_t size, gfp_t gfp)
     return allocate_array("kvcalloc", count, size, gfp | __GFP_ZERO, __builtin_return_address(0));
 }
 
-struct search { const void *start; size_t size; };
-
-static void note_size(const struct vmalloc_area *area, void *context)
-{
-    struct search *search = context;
-
-    if (area->kind == VMALLOC_PAGES && vaddr_ptr(area->start) == search->start)
-        search->size = area->size;
-}
-
 // Bytes of the vmalloc area that starts there, 0 if there is none.
 static size_t area_bytes(const void *start)
 {
-    struct search search = { .start = start };
+    const struct vmalloc_area *area = vmalloc_area_at(start);
 
-    vmalloc_for_each(note_size, &search);
-    return search.size;
+    return area != NULL && area->kind == VMALLOC_PAGES ? area->size : 0;
 }
 
 // As in krealloc, what lies behind a request of a block with __GFP_ZERO is cleared each time the request changes.

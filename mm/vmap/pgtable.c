@@ -4,6 +4,7 @@
 #include <base/errno.h>
 #include <mm/granule.h>
 #include <mm/pgtable.h>
+#include <mm/pte.h>
 
 #define ROOT_LEVEL (ARCH_PT_LEVELS - 1)
 
@@ -27,17 +28,18 @@ struct request {
 
 typedef void (*leaf_visit_t)(pte_t *slot, uint64_t va, unsigned level, void *context);
 
+static bool table_from_granules(struct pgtable *table unused_arg, gfp_t gfp, paddr_t *result)
+{
+    void *granule = granule_alloc(&granule_tables, gfp);
+
+    if (granule != NULL)
+        *result = virt_to_phys(granule);
+    return granule != NULL;
+}
+
 static pte_t *entries_of(paddr_t table)
 {
     return phys_to_virt(table);
-}
-
-static pte_t pte_load(const pte_t *slot)
-{
-    pte_t entry;
-
-    __atomic_load(slot, &entry, __ATOMIC_RELAXED);
-    return entry;
 }
 
 static void pte_store(pte_t *slot, pte_t entry)
@@ -78,7 +80,7 @@ static pte_t *find_slot(const struct pgtable *table, uint64_t va, unsigned *leve
 
     for (unsigned at = ROOT_LEVEL;; at--) {
         pte_t *slot = &entries[pt_index(vaddr(va), at)];
-        pte_t entry = pte_load(slot);
+        pte_t entry = pte_read(slot);
         if (at == *level || !is_table(entry)) {
             *level = at;
             return slot;
@@ -98,6 +100,14 @@ static bool take_table(struct pgtable *table, struct request *request, paddr_t *
     }
     table->table_count++;
     return true;
+}
+
+// Tables that memblock gave are never given back.
+static void hang_in(const struct pgtable *table, pte_t *slot, paddr_t below)
+{
+    pte_t entry = arch_pte_table(below);
+
+    pte_store(slot, table->table_alloc == table_from_granules ? entry : arch_pte_pinned(entry));
 }
 
 // Runs a step under the lock until it no longer asks for a table.
@@ -145,7 +155,7 @@ static int find_run(struct pgtable *table, struct request *request, const struct
     for (;;) {
         level = wanted;
         run->slot = find_slot(table, span->va, &level);
-        pte_t entry = pte_load(run->slot);
+        pte_t entry = pte_read(run->slot);
         if (arch_pte_is_present(entry)) {
             if (arch_pte_is_leaf(entry))
                 return -EEXIST;
@@ -154,7 +164,7 @@ static int find_run(struct pgtable *table, struct request *request, const struct
             paddr_t new_table;
             if (!take_table(table, request, &new_table))
                 return NEEDS_TABLE;
-            pte_store(run->slot, arch_pte_table(new_table));
+            hang_in(table, run->slot, new_table);
         } else {
             break;
         }
@@ -163,7 +173,7 @@ static int find_run(struct pgtable *table, struct request *request, const struct
              needed = span->bytes / pt_level_size(level);
     run->level = level;
     run->count = 1;
-    while (run->count < min_of(room, needed) && !arch_pte_is_present(pte_load(run->slot + run->count)))
+    while (run->count < min_of(room, needed) && !arch_pte_is_present(pte_read(run->slot + run->count)))
         run->count++;
     return 0;
 }
@@ -229,7 +239,7 @@ static void visit_leaves(pte_t *entries, unsigned level, uint64_t first, uint64_
     for (uint64_t va = first;; va = align_down(va, size) + size) {
         uint64_t entry_last = va | (size - 1);
         pte_t *slot = &entries[pt_index(vaddr(va), level)];
-        pte_t entry = pte_load(slot);
+        pte_t entry = pte_read(slot);
 
         if (arch_pte_is_present(entry) && arch_pte_is_leaf(entry)) {
             visit(slot, align_down(va, size), level, context);
@@ -255,7 +265,7 @@ static int split_at(struct pgtable *table, struct request *request, uint64_t va)
     for (;;) {
         unsigned level = 0;
         pte_t *slot = find_slot(table, va, &level);
-        pte_t leaf = pte_load(slot);
+        pte_t leaf = pte_read(slot);
         paddr_t first = arch_pte_paddr(leaf), pieces;
 
         if (!arch_pte_is_present(leaf) || is_aligned(va, pt_level_size(level)))
@@ -318,7 +328,7 @@ static void protect_leaf(pte_t *slot, uint64_t va unused_arg, unsigned level, vo
 {
     const struct request *request = context;
 
-    pte_store(slot, arch_pte_leaf(arch_pte_paddr(pte_load(slot)), request->prot, level));
+    pte_store(slot, arch_pte_leaf(arch_pte_paddr(pte_read(slot)), request->prot, level));
 }
 
 static int protect_step(struct pgtable *table, struct request *request)
@@ -348,7 +358,7 @@ struct pgtable_walk pgtable_walk(const struct pgtable *table, vaddr_t va)
     const pte_t *entries = entries_of(table->root);
 
     for (;; walk.level--) {
-        pte_t entry = walk.entry[walk.level] = pte_load(&entries[pt_index(va, walk.level)]);
+        pte_t entry = walk.entry[walk.level] = pte_read(&entries[pt_index(va, walk.level)]);
         if (!is_table(entry))
             break;
         entries = entries_of(arch_pte_paddr(entry));
@@ -385,7 +395,7 @@ static void call_visitor(pte_t *slot, uint64_t va, unsigned level, void *context
 {
     const struct leaf_callback *callback = context;
 
-    callback->visit(vaddr(va), pte_load(slot), level, callback->context);
+    callback->visit(vaddr(va), pte_read(slot), level, callback->context);
 }
 
 void pgtable_for_each_leaf(const struct pgtable *table, vaddr_t start, uint64_t bytes,
@@ -399,16 +409,112 @@ void pgtable_for_each_leaf(const struct pgtable *table, vaddr_t start, uint64_t 
     visit_span(table, &span, call_visitor, &callback);
 }
 
-static bool table_from_granules(struct pgtable *table unused_arg, gfp_t gfp, paddr_t *result)
-{
-    void *granule = granule_alloc(&granule_tables, gfp);
-
-    if (granule != NULL)
-        *result = virt_to_phys(granule);
-    return granule != NULL;
-}
-
 void pgtable_use_granules(struct pgtable *table)
 {
     table->table_alloc = table_from_granules;
+}
+
+static int make_tables_step(struct pgtable *table, struct request *request)
+{
+    const struct span *span = &request->span;
+
+    for (uint64_t done = 0; done < span->bytes;) {
+        unsigned level = 0;
+        uint64_t va = span->va + done;
+        pte_t *slot = find_slot(table, va, &level);
+        paddr_t below;
+        if (level == 0) {
+            done += align_down(va, pt_level_size(1)) + pt_level_size(1) - va;
+        } else if (arch_pte_is_present(pte_read(slot))) {
+            return -EEXIST;
+        } else {
+            if (!take_table(table, request, &below))
+                return NEEDS_TABLE;
+            hang_in(table, slot, below);
+        }
+    }
+    return 0;
+}
+
+int pgtable_make_tables(struct pgtable *table, vaddr_t va, uint64_t bytes)
+{
+    struct request request = { .span = { .va = va.value, .bytes = bytes } };
+
+    return range_is_valid(va.value, bytes) ? run_locked(table, &request, make_tables_step) : -EINVAL;
+}
+
+static int pin_step(struct pgtable *table, struct request *request)
+{
+    const struct span *span = &request->span;
+    int error = make_tables_step(table, request);
+
+    for (uint64_t va = span->va; error == 0 && va - span->va < span->bytes; va += pt_level_size(1)) {
+        unsigned level = 1;
+        pte_t *slot = find_slot(table, va, &level);
+        pte_store(slot, arch_pte_pinned(pte_read(slot)));
+        va = align_down(va, pt_level_size(1));
+    }
+    return error;
+}
+
+int pgtable_pin(struct pgtable *table, vaddr_t va, uint64_t bytes)
+{
+    struct request request = { .span = { .va = va.value, .bytes = bytes } };
+
+    return range_is_valid(va.value, bytes) ? run_locked(table, &request, pin_step) : -EINVAL;
+}
+
+static bool is_empty(const pte_t *entries)
+{
+    for (unsigned i = 0; i < PT_ENTRIES; i++)
+        if (pte_read(&entries[i]).value != 0)
+            return false;
+    return true;
+}
+
+// Of the tables that the entries for [first, last] name, whatever is below them first.
+static unsigned detach_below(struct pgtable *table, pte_t *entries, unsigned level, uint64_t first, uint64_t last,
+                             struct pgtable_detached *detached)
+{
+    uint64_t size = pt_level_size(level);
+    unsigned count = 0;
+
+    for (uint64_t va = first;; va = align_down(va, size) + size) {
+        pte_t *slot = &entries[pt_index(vaddr(va), level)];
+        pte_t entry = pte_read(slot);
+        uint64_t entry_last = va | (size - 1);
+        if (is_table(entry)) {
+            pte_t *below = entries_of(arch_pte_paddr(entry));
+            if (level > 1)
+                count += detach_below(table, below, level - 1, va, min_of(entry_last, last), detached);
+            if (!arch_pte_is_pinned(entry) && is_empty(below)) {
+                pte_store(slot, (pte_t){ 0 });
+                // Until all harts have forgotten it, it must show nothing.
+                pte_write(below, detached->first != NULL ? arch_pte_note(detached->first) : (pte_t){ 0 });
+                detached->first = below;
+                table->table_count--;
+                count++;
+            }
+        }
+        if (entry_last >= last)
+            return count;
+    }
+}
+
+unsigned pgtable_detach_empty(struct pgtable *table, vaddr_t va, uint64_t bytes, struct pgtable_detached *detached)
+{
+    ASSERT(range_is_valid(va.value, bytes));
+    spin_lock(&table->lock);
+    unsigned count = detach_below(table, entries_of(table->root), ROOT_LEVEL, va.value, va.value + (bytes - 1), detached);
+    spin_unlock(&table->lock);
+    return count;
+}
+
+void pgtable_free_detached(struct pgtable_detached *detached)
+{
+    while (detached->first != NULL) {
+        pte_t *entries = detached->first;
+        detached->first = arch_pte_noted(pte_read(entries));
+        granule_free(&granule_tables, entries);
+    }
 }

@@ -3,116 +3,314 @@
 
 #include "vmalloc_area.h"
 
+#include <base/bits.h>
 #include <mm/page_alloc.h>
-#include <mm/pgtable.h>
+#include <mm/pte.h>
 #include <mm/zone.h>
-#include <sync/preempt.h>
 
-// The pages that were taken stay with the area on failure.
-static bool take_pages(struct vmalloc_area *area, uint64_t count, gfp_t gfp)
+// Blocks or single pages that are taken and mapped at a time.
+#define HEADS_AT_ONCE 64U
+
+// So few that it is not worth while to ask for them at once.
+#define FEW_PAGES 4
+
+// Areas that are no larger have a size that any machine can meet.
+#define PLAIN_PAGES AREA_CLASS_PAGES
+
+#define HUGE_ORDER (MAX_ORDER < 21 - PAGE_SHIFT ? MAX_ORDER : 21 - PAGE_SHIFT)
+#define BLOCK_ORDER (PAGE_SHIFT < 16 ? 16 - PAGE_SHIFT : 0)
+
+// The largest block that an area of a class is made of, and by the number of pages the largest that fits.
+#define SMALL_ORDER (BLOCK_ORDER < 4 ? BLOCK_ORDER : 4)
+static const uint8_t small_order_of[AREA_CLASS_PAGES + 1] = { 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4 };
+
+// An area while it gets its pages: blocks of one order follow those of a larger one.
+struct filling {
+    struct vmalloc_area *area;
+    uint64_t offset;               // bytes that have pages
+    uint32_t *link;                // where the next block's page frame number goes
+    unsigned order;                // of the blocks that are still tried for
+    gfp_t gfp;
+};
+
+static vaddr_t next_address(const struct filling *filling) { return vaddr_add(filling->area->start, filling->offset); }
+
+static uint64_t left_bytes(const struct filling *filling) { return filling->area->size - filling->offset; }
+
+// Makes the block the area's, behind the one at whose `link` its number is written; returns its own.
+static always_inline uint32_t *own(struct vmalloc_area *area, uint32_t *link, struct page *head)
 {
-    uint32_t *link = &area->first_page;
+    head->owner = area;
+    page_set_type(head, PAGE_VMALLOC);
+    *link = (uint32_t)page_to_pfn(head).value;
+    return &head->next;
+}
 
-    for (; area->page_count < count; area->page_count++) {
-        struct page *page = alloc_page(gfp);
-        if (page == NULL)
+static always_inline void own_all(struct filling *filling, struct page **heads, unsigned count, unsigned order)
+{
+    for (unsigned i = 0; i < count; i++)
+        filling->link = own(filling->area, filling->link, heads[i]);
+    filling->offset += (uint64_t)count << order << PAGE_SHIFT;
+    filling->area->page_count += count << order;
+}
+
+static always_inline pte_t *write_entries(pte_t *entry, const struct page *head, unsigned order)
+{
+    return show_granules(entry, page_to_phys(head), GRANULES_PER_PAGE << order);
+}
+
+// Blocks of one order whose entries lie in one table; the last ones make the area visible. False: a table is missing.
+static bool put_in(struct filling *filling, struct page **heads, unsigned count, unsigned order)
+{
+    struct vmap_front *front = vmap_gate_enter();
+    pte_t *entry = vmalloc_entry(next_address(filling));
+
+    if (likely(entry != NULL)) {
+        // What the pages hold is there before anybody can look at it.
+        __atomic_thread_fence(__ATOMIC_RELEASE);
+        for (unsigned i = 0; i < count; i++)
+            entry = order == 0 ? write_entries(entry, heads[i], 0) : write_entries(entry, heads[i], BLOCK_ORDER);
+        own_all(filling, heads, count, order);
+        if (left_bytes(filling) == 0)
+            vmalloc_area_publish_inside(front, filling->area);
+    }
+    vmap_gate_leave(front);
+    return entry != NULL;
+}
+
+static bool map_heads(struct filling *filling, struct page **heads, unsigned count, unsigned order)
+{
+    uint64_t bytes = (uint64_t)count << order << PAGE_SHIFT;
+
+    if (order <= BLOCK_ORDER) {
+        while (unlikely(!put_in(filling, heads, count, order)))
+            if (pgtable_make_tables(&kernel_pgtable, next_address(filling), bytes) != 0)
+                return false;
+        return true;
+    }
+    if (pgtable_map(&kernel_pgtable, next_address(filling), page_to_phys(heads[0]), bytes, PROT_KERNEL_RW, 1) != 0)
+        return false;
+    own_all(filling, heads, count, order);
+    return true;
+}
+
+// A block larger than a page is only taken where it costs nobody anything.
+static struct page *take_block(gfp_t gfp, unsigned order)
+{
+    const gfp_t pressing = __GFP_DIRECT_RECLAIM | __GFP_KSWAPD_RECLAIM | __GFP_NOFAIL | __GFP_RETRY_MAYFAIL;
+
+    if (likely(gfp == GFP_KERNEL) && order == BLOCK_ORDER)
+        return alloc_pages(__GFP_NOWARN, BLOCK_ORDER);
+    return alloc_pages((gfp & ~pressing) | __GFP_NORETRY | __GFP_NOWARN, order);
+}
+
+// As many blocks of an order as the area has room for in one table, or as can be had.
+static unsigned take_heads(const struct filling *filling, unsigned order, struct page **heads)
+{
+    uint64_t here = pgtable_entries_here(next_address(filling), left_bytes(filling) / MMU_PAGE_SIZE);
+    unsigned count = (unsigned)min_of(here / GRANULES_PER_PAGE >> order, HEADS_AT_ONCE), got = 0;
+
+    if (order == 0)
+        return alloc_pages_bulk(filling->gfp, count, heads);
+    while (got < count && (heads[got] = take_block(filling->gfp, order)) != NULL)
+        got++;
+    return got;
+}
+
+static bool fill(struct filling *filling)
+{
+    struct page *heads[HEADS_AT_ONCE];
+
+    while (left_bytes(filling) > 0) {
+        unsigned order = filling->order, count = 0;
+        if (PAGE_SIZE << order <= left_bytes(filling))
+            count = take_heads(filling, order, heads);
+        if (count == 0 && order == 0)
             return false;
-        page->owner = area;
-        page->next = 0;
-        page_set_type(page, PAGE_VMALLOC);
-        *link = (uint32_t)page_to_pfn(page).value;
-        link = &page->next;
+        if (count == 0) {
+            filling->order = order > BLOCK_ORDER ? BLOCK_ORDER : 0;
+        } else if (!map_heads(filling, heads, count, order)) {
+            while (count > 0)
+                __free_pages(heads[--count], order);
+            return false;
+        }
     }
     return true;
 }
 
-static void give_pages_back(struct vmalloc_area *area)
+// A block that harts keep lists of; NULL for order 0, too.
+static always_inline struct page *take_small_block(gfp_t gfp, unsigned order)
 {
-    uint32_t frame = area->first_page;
-
-    while (frame != 0) {
-        struct page *page = pfn_to_page(pfn(frame));
-        frame = page->next;
-        page->owner = NULL;
-        page_set_type(page, PAGE_RAW);
-        __free_page(page);
-    }
+    if (unlikely(gfp != GFP_KERNEL))
+        return order == 0 ? NULL : take_block(gfp, order);
+    return order == 0   ? NULL
+           : order == 1 ? alloc_pages(__GFP_NOWARN, 1)
+           : order == 2 ? alloc_pages(__GFP_NOWARN, 2)
+           : order == 3 ? alloc_pages(__GFP_NOWARN, 3)
+                        : alloc_pages(__GFP_NOWARN, SMALL_ORDER);
 }
 
-// Pages often lie side by side, fresh from one block: a run of them is mapped at once.
-static bool map_pages(struct vmalloc_area *area)
+static always_inline unsigned take_singles(gfp_t gfp, unsigned count, struct page **pages)
 {
-    uint64_t offset = 0;
+    unsigned got = 0;
 
-    for (uint32_t first = area->first_page; first != 0;) {
-        uint32_t count = 0, frame = first;
-        for (; frame != 0 && frame == first + count; frame = pfn_to_page(pfn(frame))->next)
-            count++;
-        uint64_t bytes = (uint64_t)count << PAGE_SHIFT;
-        if (vmalloc_area_map(area, offset, pfn_to_paddr(pfn(first)), bytes, PROT_KERNEL_RW) != 0)
-            return false;
-        offset += bytes;
-        first = frame;
+    if (count > FEW_PAGES || unlikely(gfp != GFP_KERNEL))
+        return alloc_pages_bulk(gfp, count, pages);
+    while (got < count && likely((pages[got] = page_alloc_order0(GFP_KERNEL)) != NULL))
+        got++;
+    return got;
+}
+
+// An area of a class at one go: all its entries lie in one table. A block of half of it or more, and single pages; or
+// only these. False where that is not to be had: then nothing has changed.
+static always_inline bool fill_small(struct vmalloc_area *area, unsigned count, gfp_t gfp)
+{
+    struct page *pages[AREA_CLASS_PAGES];
+    unsigned order = min_of(small_order_of[count], (unsigned)SMALL_ORDER);
+    struct page *block = take_small_block(gfp, order);
+    unsigned singles = block == NULL ? count : count - (1U << order);
+    unsigned got = singles == 0 ? 0 : take_singles(gfp, singles, pages);
+
+    struct vmap_front *front = vmap_gate_enter();
+    pte_t *entry = vmalloc_first_entry(area);
+    if (likely(entry != NULL && got == singles)) {
+        uint32_t *link = &area->first_page;
+        __atomic_thread_fence(__ATOMIC_RELEASE);
+        if (block != NULL) {
+            link = own(area, link, block);
+            entry = write_entries(entry, block, order);
+        }
+        for (unsigned i = 0; i < singles; i++) {
+            link = own(area, link, pages[i]);
+            entry = write_entries(entry, pages[i], 0);
+        }
+        *link = 0;
+        area->page_count = count;
+        vmalloc_area_publish_inside(front, area);
+        vmap_gate_leave(front);
+        return true;
     }
-    return true;
+    vmap_gate_leave(front);
+    if (block != NULL)
+        __free_pages(block, order);
+    while (got > 0)
+        __free_page(pages[--got]);
+    return false;
+}
+
+static noinline bool is_size_good(const char *operation, size_t size, const void *caller)
+{
+    if (size != 0 && size <= ARCH_VMALLOC_END - ARCH_VMALLOC_BASE && (size - 1) >> PAGE_SHIFT < zones_managed_pages())
+        return true;
+    vmalloc_report_misuse(operation, NULL,
+                          size == 0 ? "the size is 0" : "the size is above that of all memory or of the space", caller);
+    return false;
+}
+
+static noinline void *fill_any(struct vmalloc_area *area, gfp_t gfp)
+{
+    struct filling filling = { .area = area, .link = &area->first_page, .order = HUGE_ORDER, .gfp = gfp };
+    bool is_full = fill(&filling);
+    *filling.link = 0;
+    if (unlikely(!is_full)) {
+        vmalloc_area_retire(area);
+        return NULL;
+    }
+    // Larger leaves are mapped without a pass of the gate.
+    if (vmalloc_noted(pte_read(area->note)) == NULL)
+        vmalloc_area_publish(area);
+    return vaddr_ptr(area->start);
+}
+
+static always_inline void *allocate(const char *operation, size_t size, gfp_t gfp, const void *caller)
+{
+    uint64_t pages = ((size - 1) >> PAGE_SHIFT) + 1;
+
+    might_sleep();
+    if (unlikely((size == 0 || pages > PLAIN_PAGES) && !is_size_good(operation, size, caller)))
+        return NULL;
+    struct vmalloc_area *area = vmalloc_area_take(pages, VMALLOC_PAGES, caller);
+    if (unlikely(area == NULL))
+        return NULL;
+    if (likely(area->class != VMALLOC_CLASS_NONE) && likely(fill_small(area, (unsigned)pages, gfp)))
+        return vaddr_ptr(area->start);
+    return fill_any(area, gfp);
 }
 
 void *vmalloc_for(const char *operation, size_t size, gfp_t gfp, const void *caller)
 {
-    might_sleep();
-    if (size == 0) {
-        vmalloc_report_misuse(operation, NULL, "the size is 0", caller);
-        return NULL;
-    }
-    if (size > ARCH_VMALLOC_END - ARCH_VMALLOC_BASE || (size - 1) >> PAGE_SHIFT >= zones_managed_pages()) {
-        vmalloc_report_misuse(operation, NULL, "the size is above that of all memory or of the space",
-                              caller);
-        return NULL;
-    }
-    uint64_t pages = ((size - 1) >> PAGE_SHIFT) + 1;
-    struct vmalloc_area *area = vmalloc_area_create(pages << PAGE_SHIFT, PAGE_SIZE, 0, VMALLOC_PAGES, caller);
-    if (area == NULL)
-        return NULL;
-    if (!take_pages(area, pages, gfp) || !map_pages(area)) {
-        vmalloc_area_unmap(area);
-        give_pages_back(area);
-        vmalloc_area_release(area);
-        return NULL;
-    }
-    vmalloc_area_publish(area);
-    return vaddr_ptr(area->start);
+    return allocate(operation, size, gfp, caller);
 }
 
 void *vmalloc(size_t size)
 {
-    return vmalloc_for("vmalloc", size, GFP_KERNEL | __GFP_HIGHMEM, __builtin_return_address(0));
+    return allocate("vmalloc", size, GFP_KERNEL | vmalloc_zone, __builtin_return_address(0));
 }
 
 void *vzalloc(size_t size)
 {
-    return vmalloc_for("vzalloc", size, GFP_KERNEL | __GFP_HIGHMEM | __GFP_ZERO, __builtin_return_address(0));
+    return vmalloc_for("vzalloc", size, GFP_KERNEL | vmalloc_zone | __GFP_ZERO, __builtin_return_address(0));
+}
+
+static void *allocate_array(const char *operation, size_t count, size_t size, gfp_t gfp, const void *caller)
+{
+    size_t bytes;
+
+    return __builtin_mul_overflow(count, size, &bytes) ? NULL : vmalloc_for(operation, bytes, gfp, caller);
+}
+
+void *vmalloc_array(size_t count, size_t size)
+{
+    return allocate_array("vmalloc_array", count, size, GFP_KERNEL | vmalloc_zone, __builtin_return_address(0));
+}
+
+void *vcalloc(size_t count, size_t size)
+{
+    return allocate_array("vcalloc", count, size, GFP_KERNEL | vmalloc_zone | __GFP_ZERO, __builtin_return_address(0));
 }
 
 void vfree(const void *address)
 {
-    if (address == NULL)
-        return;
-    struct vmalloc_area *area = vmalloc_area_claim(address, VMALLOC_PAGES, "vfree",
-                                                   __builtin_return_address(0));
-    if (area == NULL)
-        return;
-    vmalloc_area_unmap(area);
-    give_pages_back(area);
-    vmalloc_area_release(area);
+    if (likely(address != NULL))
+        vmalloc_area_free(address, __builtin_return_address(0));
+}
+
+static always_inline void free_block(struct page *head, unsigned order)
+{
+    if (order == 0)
+        __free_page(head);
+    else if (order == 1)
+        __free_pages(head, 1);
+    else if (order == 2)
+        __free_pages(head, 2);
+    else if (order == 3)
+        __free_pages(head, 3);
+    else
+        __free_pages(head, order);
+}
+
+void vmalloc_free_pages(struct vmalloc_area *area)
+{
+    for (uint32_t frame = area->first_page; frame != 0;) {
+        struct page *head = pfn_to_page(pfn(frame));
+        frame = head->next;
+        head->owner = NULL;
+        page_set_type(head, PAGE_RAW);
+        free_block(head, head->order);
+    }
 }
 
 struct page *vmalloc_to_page(const void *address)
 {
-    if (!is_vmalloc_addr(address))
-        return NULL;
-    struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, vaddr_of(address));
-    if (!walk.mapped || walk.pa.value >= ARCH_PHYS_LIMIT)
-        return NULL;
-    struct page *page = pfn_to_page(paddr_to_pfn(walk.pa));
-    return page_type(page) == PAGE_VMALLOC || vmalloc_kind_at(address) == VMALLOC_MAP ? page : NULL;
+    struct vmap_front *front = vmap_gate_enter();
+    const struct vmalloc_area *area = vmalloc_area_holding(vaddr_of(address));
+    struct page *page = NULL;
+
+    if (area != NULL && (area->kind == VMALLOC_PAGES || area->kind == VMALLOC_MAP || area->kind == VMALLOC_RAM)) {
+        struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, vaddr_of(address));
+        if (walk.mapped && walk.pa.value < ARCH_PHYS_LIMIT)
+            page = pfn_to_page(paddr_to_pfn(walk.pa));
+    }
+    vmap_gate_leave(front);
+    return page;
 }

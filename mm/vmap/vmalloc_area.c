@@ -1,46 +1,28 @@
-// Areas of the vmalloc space: addresses, the table of who starts where, and the way out through the TLB.
+// Areas of the vmalloc space: who starts where, and the way in and out of the page tables.
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include "vmalloc_area.h"
 
-#include <arch/tlb.h>
+#include <arch/smp.h>
 #include <base/errno.h>
 #include <debug/klog.h>
+#include <mm/memblock.h>
 #include <mm/page_holder.h>
-#include <mm/pgtable.h>
-#include <mm/slab.h>
-
-#define AREA_BUCKETS 256
+#include <mm/pte.h>
+#include <mm/tlb.h>
+#include <mm/zone_layout.h>
 
 struct vmem vmalloc_arena;
 
-static struct kmem_cache *area_cache;
-static struct spinlock vmalloc_areas_lock = SPINLOCK_INIT(VMALLOC_AREAS);     // guards the four below
-static struct list areas = LIST_INIT(areas);
-static struct list bucket[AREA_BUCKETS];
-static uint64_t area_count, owned_pages;
+gfp_t vmalloc_zone;                // (C)
 
 static uint64_t misuse_count;      // (A)
 
-static uint64_t pages_owned_by(const struct vmalloc_area *area)
-{
-    return area->kind == VMALLOC_PAGES ? area->page_count : 0;
-}
-
-// Read without the lock by vmalloc_pages.
-static void add_owned_pages(uint64_t pages)
-{
-    store_relaxed(&owned_pages, owned_pages + pages);
-}
-
 static uint64_t vmalloc_pages(void)
 {
-    return __atomic_load_n(&owned_pages, __ATOMIC_RELAXED);
-}
+    struct vmalloc_stats stats = vmalloc_stats();
 
-static struct list *bucket_of(vaddr_t start)
-{
-    return &bucket[(start.value >> MMU_PAGE_SHIFT) * 0x9e3779b97f4a7c15 >> 32 & (AREA_BUCKETS - 1)];
+    return stats.pages + stats.waiting_pages;
 }
 
 void vmalloc_init(void)
@@ -48,35 +30,45 @@ void vmalloc_init(void)
     static struct page_holder holder = { .name = "vmalloc", .pages = vmalloc_pages };
 
     page_holder_register(&holder);
-    for (unsigned i = 0; i < AREA_BUCKETS; i++)
-        list_init(&bucket[i]);
-    area_cache = kmem_cache_create("vmalloc_area", sizeof(struct vmalloc_area), 0, SLAB_PANIC, NULL, NULL);
-    if (vmem_init(&vmalloc_arena, "vmalloc", ARCH_VMALLOC_BASE, ARCH_VMALLOC_END - ARCH_VMALLOC_BASE,
-                  MMU_PAGE_SIZE) != 0)
+    if (vmem_init(&vmalloc_arena, "vmalloc", ARCH_VMALLOC_BASE, ARCH_VMALLOC_END - ARCH_VMALLOC_BASE, PAGE_SIZE) != 0)
         panic("vmalloc: no memory for the address space");
+    vmalloc_zone = memblock_ram_end().value > highmem_start().value ? __GFP_HIGHMEM : 0;
+    area_cache_init();
+    vmap_purge_init();
+}
+
+static noinline void make_addresses_free(void)
+{
+    vmalloc_flush();
+    area_cache_shrink();
+}
+
+struct vmalloc_area *vmalloc_area_take_any(uint64_t pages)
+{
+    uint64_t bytes = pages << PAGE_SHIFT;
+    struct vmalloc_area *area = area_take_aligned(bytes, vmalloc_alignment(bytes), PAGE_SIZE);
+
+    if (likely(area != NULL))
+        return area;
+    make_addresses_free();
+    return area_take_aligned(bytes, PAGE_SIZE, PAGE_SIZE);
 }
 
 struct vmalloc_area *vmalloc_area_create(uint64_t size, uint64_t alignment, uint64_t guard_below,
                                          enum vmalloc_kind kind, const void *caller)
 {
-    uint64_t range_size = align_up(guard_below + size + MMU_PAGE_SIZE, PAGE_SIZE);
-    uint64_t start, phase = (alignment - guard_below) & (alignment - 1);
-    struct vmalloc_area *area = kmem_cache_alloc(area_cache, GFP_KERNEL);
+    uint64_t below = max_of(guard_below, PAGE_SIZE);
+    struct vmalloc_area *area = area_take_aligned(size, alignment, below);
 
-    if (area == NULL)
-        return NULL;
-    if (vmem_alloc(&vmalloc_arena, range_size, alignment, phase, GFP_KERNEL, &start) != 0) {
-        kmem_cache_free(area_cache, area);
-        return NULL;
+    if (area == NULL) {
+        make_addresses_free();
+        area = area_take_aligned(size, alignment, below);
+        if (area == NULL)
+            return NULL;
     }
-    *area = (struct vmalloc_area){
-        .start = vaddr(start + guard_below),
-        .size = size,
-        .range_start = vaddr(start),
-        .range_size = range_size,
-        .kind = kind,
-        .caller = caller,
-    };
+    area->kind = (uint8_t)kind;
+    area->size = size;
+    area->caller = caller;
     return area;
 }
 
@@ -88,80 +80,193 @@ int vmalloc_area_map(struct vmalloc_area *area, uint64_t offset, paddr_t phys, u
 
 void vmalloc_area_publish(struct vmalloc_area *area)
 {
-    // Nothing was mapped here before, which this hart may have noticed. Another one that did takes one fault
-    // that the tables do not justify any more.
-    arch_tlb_flush_local(area->start, area->size);
-    spin_lock(&vmalloc_areas_lock);
-    list_add_last(&areas, &area->in_order);
-    list_add_first(bucket_of(area->start), &area->in_bucket);
-    area_count++;
-    add_owned_pages(pages_owned_by(area));
-    spin_unlock(&vmalloc_areas_lock);
+    struct vmap_front *front = vmap_gate_enter();
+
+    vmalloc_area_publish_inside(front, area);
+    vmap_gate_leave(front);
 }
 
-static struct vmalloc_area *find_locked(vaddr_t start, enum vmalloc_kind kind)
+// Inside the gate no table goes, so what is looked at is an entry.
+static always_inline struct vmalloc_area *find_inside(vaddr_t start, pte_t **note)
 {
-    struct vmalloc_area *area;
+    if (unlikely(!is_vmalloc_addr(vaddr_ptr(start))))
+        return NULL;
+    *note = vmalloc_entry(vaddr(start.value - MMU_PAGE_SIZE));
+    struct vmalloc_area *area = likely(*note != NULL) ? vmalloc_noted(pte_read(*note)) : NULL;
+    return area != NULL && area->start.value == start.value ? area : NULL;
+}
 
-    list_for_each(area, bucket_of(start), in_bucket)
-        if (area->start.value == start.value && area->kind == kind)
-            return area;
-    return NULL;
+// Of several who claim an area one finds it in use. What it is stays while they are inside: no flush comes to its end.
+static always_inline struct vmalloc_area *claim_inside(struct vmap_front *front, vaddr_t start,
+                                                       enum vmalloc_kind kind, unsigned count, const void *caller)
+{
+    pte_t *note;
+    struct vmalloc_area *area = find_inside(start, &note);
+
+    if (unlikely(area == NULL || area->kind != kind || (kind == VMALLOC_RAM && area->page_count != count) ||
+                 vmalloc_noted(pte_swap(note, arch_pte_note(area))) != area))
+        return NULL;
+    area->freed_by = caller;
+    front->area_count--;
+    return area;
+}
+
+static cold void report_no_area(const char *operation, const void *start, const void *caller)
+{
+    vmalloc_report_misuse(operation, start, "no area of that kind and size starts there", caller);
 }
 
 struct vmalloc_area *vmalloc_area_claim(const void *start, enum vmalloc_kind kind, const char *operation,
                                         const void *caller)
 {
-    spin_lock(&vmalloc_areas_lock);
-    struct vmalloc_area *area = find_locked(vaddr_of(start), kind);
-    if (area != NULL) {
-        list_remove(&area->in_order);
-        list_remove(&area->in_bucket);
-        area_count--;
-        add_owned_pages(-pages_owned_by(area));
-        vmalloc_freed_add_locked(area, caller);
-    }
-    spin_unlock(&vmalloc_areas_lock);
+    struct vmap_front *front = vmap_gate_enter();
+    struct vmalloc_area *area = claim_inside(front, vaddr_of(start), kind, 0, caller);
+
+    vmap_gate_leave(front);
     if (area == NULL)
-        vmalloc_report_misuse(operation, start, "no area of that kind starts there", caller);
+        report_no_area(operation, start, caller);
     return area;
+}
+
+const struct vmalloc_area *vmalloc_area_at(const void *start)
+{
+    struct vmap_front *front = vmap_gate_enter();
+    pte_t *note;
+    const struct vmalloc_area *area = find_inside(vaddr_of(start), &note);
+
+    vmap_gate_leave(front);
+    return area;
+}
+
+// Empties entries of granules, from one on that is known. Where there is no table for granules, either a larger leaf is
+// removed, or there is nothing.
+static always_inline void clear_entries(pte_t *entry, vaddr_t va, uint64_t granules)
+{
+    for (;;) {
+        uint64_t here = pgtable_entries_here(va, granules);
+        if (likely(entry != NULL)) {
+            pte_clear(entry, here);
+        } else {
+            int64_t unmapped = pgtable_unmap(&kernel_pgtable, va, here * MMU_PAGE_SIZE);
+            // A large leaf lies in the area as a whole, so none is split.
+            ASSERT(unmapped >= 0);
+        }
+        granules -= here;
+        if (likely(granules == 0))
+            return;
+        va = vaddr_add(va, here * MMU_PAGE_SIZE);
+        entry = vmalloc_entry(va);
+    }
 }
 
 void vmalloc_area_unmap(struct vmalloc_area *area)
 {
-    int64_t unmapped = pgtable_unmap(&kernel_pgtable, area->start, area->size);
-
-    // Granule leaves need no splitting, so no table.
-    ASSERT(unmapped >= 0);
-    arch_tlb_flush_kernel(area->start, area->size);
+    clear_entries(vmalloc_entry(area->start), area->start, area->size / MMU_PAGE_SIZE);
+    tlb_flush_kernel(area->start, area->size, TLB_UNMAP);
 }
 
 void vmalloc_area_release(struct vmalloc_area *area)
 {
-    uint64_t freed = vmem_free(&vmalloc_arena, area->range_start.value);
-
-    ASSERT(freed == area->range_size);
-    kmem_cache_free(area_cache, area);
+    if (area->freed_by != NULL)
+        vmalloc_freed_note(area);
+    area_give(area);
 }
 
-enum vmalloc_kind vmalloc_kind_at(const void *address)
+// Whether so much waits that it is time for a flush.
+static always_inline bool retire_inside(struct vmap_front *front, struct vmalloc_area *area)
 {
-    enum vmalloc_kind kind = VMALLOC_KIND_COUNT;
-    struct vmalloc_area *area;
+    uint64_t *waiting = area->kind == VMALLOC_PAGES ? &front->waiting_owned : &front->waiting_shown;
 
-    spin_lock(&vmalloc_areas_lock);
-    list_for_each(area, &areas, in_order)
-        if ((uintptr_t)address - area->start.value < area->size)
-            kind = area->kind;
-    spin_unlock(&vmalloc_areas_lock);
-    return kind;
+    clear_entries(vmalloc_first_entry(area), area->start, area->size / MMU_PAGE_SIZE);
+    area->waiting = front->waiting;
+    front->waiting = area;
+    *waiting += area->page_count;
+    return *waiting >= vmap_purge_pages;
+}
+
+void vmalloc_area_retire(struct vmalloc_area *area)
+{
+    struct vmap_front *front = vmap_gate_enter();
+    bool is_much = retire_inside(front, area);
+
+    if (area->kind == VMALLOC_PAGES)
+        front->page_count += area->page_count;
+    vmap_gate_leave(front);
+    if (is_much)
+        vmap_purge();
+}
+
+static always_inline void free_area(const void *start, enum vmalloc_kind kind, unsigned count, const char *operation,
+                                    const void *caller)
+{
+    struct vmap_front *front = vmap_gate_enter();
+    struct vmalloc_area *area = claim_inside(front, vaddr_of(start), kind, count, caller);
+
+    if (unlikely(area == NULL)) {
+        vmap_gate_leave(front);
+        report_no_area(operation, start, caller);
+        return;
+    }
+    bool is_much = retire_inside(front, area);
+    vmap_gate_leave(front);
+    if (unlikely(is_much))
+        vmap_purge();
+}
+
+void vmalloc_area_free(const void *start, const void *caller) { free_area(start, VMALLOC_PAGES, 0, "vfree", caller); }
+
+void vmalloc_area_free_ram(const void *start, unsigned count, const void *caller)
+{
+    free_area(start, VMALLOC_RAM, count, "vm_unmap_ram", caller);
+}
+
+// Visits the areas that entries of one table remember.
+static void visit_notes(const pte_t *entry, uint64_t count, void (*visit)(const struct vmalloc_area *area, void *context),
+                        void *context)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        const struct vmalloc_area *area = vmalloc_noted(pte_read(entry + i));
+        if (area != NULL)
+            visit(area, context);
+    }
+}
+
+void vmalloc_for_each(void (*visit)(const struct vmalloc_area *area, void *context), void *context)
+{
+    vmap_gate_close();
+    for (vaddr_t va = vaddr(ARCH_VMALLOC_BASE); va.value < ARCH_VMALLOC_END;) {
+        unsigned level = pgtable_walk(&kernel_pgtable, va).level;
+        if (level == 0)
+            visit_notes(pgtable_granule_entry(&kernel_pgtable, va), PT_ENTRIES, visit, context);
+        va = vaddr_add(va, pt_level_size(max_of(level, 1U)));
+    }
+    vmap_gate_open();
+}
+
+// Down from the address to what remembers an area, which has no hole.
+const struct vmalloc_area *vmalloc_area_holding(vaddr_t address)
+{
+    vaddr_t va = vaddr(align_down(address.value, MMU_PAGE_SIZE));
+
+    if (!is_vmalloc_addr(vaddr_ptr(address)) || !pgtable_walk(&kernel_pgtable, va).mapped)
+        return NULL;
+    while (va.value > ARCH_VMALLOC_BASE) {
+        va = vaddr(va.value - MMU_PAGE_SIZE);
+        struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, va);
+        if (!walk.mapped) {
+            const struct vmalloc_area *area = walk.level == 0 ? vmalloc_noted(walk.entry[0]) : NULL;
+            return area != NULL && address.value - area->start.value < area->size ? area : NULL;
+        }
+        va = vaddr(align_down(va.value, pt_level_size(walk.level)));
+    }
+    return NULL;
 }
 
 const char *vmalloc_kind_name(enum vmalloc_kind kind)
 {
     static const char *const names[VMALLOC_KIND_COUNT] = {
-        [VMALLOC_PAGES] = "vmalloc", [VMALLOC_MAP] = "vmap", [VMALLOC_IO] = "ioremap", [VMALLOC_STACK] = "stack",
-        [VMALLOC_KMAP] = "kmap", [VMALLOC_GUARD] = "guarded objects",
+        [VMALLOC_PAGES] = "vmalloc", [VMALLOC_MAP] = "vmap", [VMALLOC_RAM] = "vm_map_ram", [VMALLOC_IO] = "ioremap",
+        [VMALLOC_STACK] = "stack", [VMALLOC_KMAP] = "kmap", [VMALLOC_GUARD] = "guarded objects",
     };
 
     return names[kind];
@@ -172,22 +277,17 @@ bool is_vmalloc_addr(const void *address)
     return (uintptr_t)address - ARCH_VMALLOC_BASE < ARCH_VMALLOC_END - ARCH_VMALLOC_BASE;
 }
 
-void vmalloc_for_each(void (*visit)(const struct vmalloc_area *area, void *context), void *context)
-{
-    struct vmalloc_area *area;
-
-    spin_lock(&vmalloc_areas_lock);
-    list_for_each(area, &areas, in_order)
-        visit(area, context);
-    spin_unlock(&vmalloc_areas_lock);
-}
-
 struct vmalloc_stats vmalloc_stats(void)
 {
-    spin_lock(&vmalloc_areas_lock);
-    struct vmalloc_stats stats = { .area_count = area_count, .pages = owned_pages };
-    spin_unlock(&vmalloc_areas_lock);
-    stats.misuse_count = __atomic_load_n(&misuse_count, __ATOMIC_RELAXED);
+    struct vmalloc_stats stats = { .misuse_count = __atomic_load_n(&misuse_count, __ATOMIC_RELAXED) };
+
+    for (unsigned index = 0; index < arch_hart_count(); index++) {
+        const struct vmap_front *front = per_hart_of(vmap_front, index);
+        stats.area_count += (uint64_t)__atomic_load_n(&front->area_count, __ATOMIC_RELAXED);
+        stats.pages += (uint64_t)__atomic_load_n(&front->page_count, __ATOMIC_RELAXED);
+    }
+    vmap_purge_stats(&stats);
+    stats.pages -= stats.waiting_pages;
     return stats;
 }
 

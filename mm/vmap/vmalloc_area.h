@@ -2,39 +2,165 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#include "vmap_gate.h"
+
+#include <mm/pgtable.h>
+#include <mm/pte.h>
+#include <mm/slab.h>
 #include <mm/vmalloc.h>
 
-// A range of addresses with nothing mapped in it, not yet visible to others; NULL without memory or
-// addresses. `start` is a multiple of `alignment` (a power of two, at least a granule). `guard_below` (a
-// multiple of the granule below `alignment`) keeps that many bytes below it unmapped, beside the granule
-// behind.
+// __GFP_HIGHMEM where there is such memory: without, the shortest way to pages is open.
+extern gfp_t vmalloc_zone;             // (C)
+
+// Pages that may wait on one hart; (A), written while all are outside the gate.
+extern uint64_t vmap_purge_pages;
+
+// Flushes and gives back what waits on all harts; returns the pages freed. Neither sleeps nor allocates.
+uint64_t vmap_purge(void);
+void vmap_purge_stats(struct vmalloc_stats *stats);
+
+// What leaves larger than a granule show: areas as large are aligned to them.
+#define HUGE_BYTES max_of(pt_level_size(1), PAGE_SIZE)
+#define BLOCK_BYTES max_of(KB(64), PAGE_SIZE)
+
+static inline uint64_t vmalloc_alignment(uint64_t bytes)
+{
+    return bytes >= HUGE_BYTES ? HUGE_BYTES : bytes >= BLOCK_BYTES ? BLOCK_BYTES : PAGE_SIZE;
+}
+
+static always_inline pte_t *vmalloc_entry(vaddr_t va) { return pte_of_granule(kernel_pgtable.root, va); }
+
+// Shows granules side by side, for reading and writing, by neighbouring entries of one table; returns the next one.
+static always_inline pte_t *show_granules(pte_t *entry, paddr_t first, unsigned granules)
+{
+    for (unsigned i = 0; i < granules; i++)
+        pte_write(entry++, arch_pte_leaf(paddr_add(first, i * MMU_PAGE_SIZE), PROT_KERNEL_RW, 0));
+    return entry;
+}
+
+// An area of `bytes` (a multiple of the granule) at a multiple of `alignment` (a power of two, at least PAGE_SIZE) with
+// so much room below (a multiple of PAGE_SIZE, not 0): with addresses, remembered as not in use, all else 0. NULL
+// without memory or addresses.
+struct vmalloc_area *area_take_aligned(uint64_t bytes, uint64_t alignment, uint64_t guard_below);
+void area_give_any(struct vmalloc_area *area);
+
+// The same for few pages out of the caches, with `page_count` and `freed_by` 0.
+#define AREA_CLASS_PAGES 16
+extern const uint8_t area_class_of[AREA_CLASS_PAGES + 1];
+extern struct kmem_cache *area_of_class[VMALLOC_CLASS_NONE];
+
+static always_inline struct vmalloc_area *area_take_cached(uint64_t pages)
+{
+    struct kmem_cache *cache = area_of_class[area_class_of[pages]];
+    struct vmalloc_area *area = kmem_cache_alloc(cache, GFP_KERNEL);
+
+    if (likely(area != NULL && area->range_size != 0))
+        return area;
+    // When it was made there were no addresses.
+    kmem_cache_free(cache, area);
+    return NULL;
+}
+
+// Of either kind. Any context.
+static always_inline void area_give(struct vmalloc_area *area)
+{
+    if (unlikely(area->class == VMALLOC_CLASS_NONE)) {
+        area_give_any(area);
+        return;
+    }
+    area->page_count = 0;
+    area->freed_by = NULL;
+    kmem_cache_free(area_of_class[area->class], area);
+}
+
+void area_cache_init(void);
+
+// Gives the addresses of areas that nobody uses back to the arena.
+void area_cache_shrink(void);
+
+// An area of whole pages and of that kind, asking for a flush where addresses are short; and one of `size` bytes, aligned,
+// with so much room below (0: as much as any area has). Given back by vmalloc_area_release.
+struct vmalloc_area *vmalloc_area_take_any(uint64_t pages);
 struct vmalloc_area *vmalloc_area_create(uint64_t size, uint64_t alignment, uint64_t guard_below,
                                          enum vmalloc_kind kind, const void *caller);
+
+static always_inline struct vmalloc_area *vmalloc_area_take(uint64_t pages, enum vmalloc_kind kind, const void *caller)
+{
+    struct vmalloc_area *area = likely(pages <= AREA_CLASS_PAGES) ? area_take_cached(pages) : NULL;
+
+    if (unlikely(area == NULL) && (area = vmalloc_area_take_any(pages)) == NULL)
+        return NULL;
+    area->kind = (uint8_t)kind;
+    area->size = pages << PAGE_SHIFT;
+    area->caller = caller;
+    return area;
+}
 
 // Maps a part of it. As pgtable_map.
 int vmalloc_area_map(struct vmalloc_area *area, uint64_t offset, paddr_t phys, uint64_t bytes, unsigned prot);
 
-// The area is complete: makes it usable on this hart and visible to others.
+// The area is complete: makes it visible to others; inside the gate, or not.
+#define VMALLOC_IN_USE 2U
+
+static always_inline void vmalloc_area_publish_inside(struct vmap_front *front, struct vmalloc_area *area)
+{
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    pte_write(area->note, arch_pte_note((const char *)area + VMALLOC_IN_USE));
+    front->area_count++;
+    if (area->kind == VMALLOC_PAGES)
+        front->page_count += area->page_count;
+}
+
 void vmalloc_area_publish(struct vmalloc_area *area);
+
+// What a note remembers: an area in use, or NULL.
+static always_inline struct vmalloc_area *vmalloc_noted(pte_t note)
+{
+    uintptr_t value = (uintptr_t)arch_pte_noted(note);
+
+    return value & VMALLOC_IN_USE ? (struct vmalloc_area *)(value - VMALLOC_IN_USE) : NULL;
+}
+
+// The first entry of an area, NULL when it has no table.
+static always_inline pte_t *vmalloc_first_entry(const struct vmalloc_area *area)
+{
+    return likely(area->first != NULL) ? area->first : vmalloc_entry(area->start);
+}
 
 // The published area of that kind that starts there, now invisible and the caller's alone; NULL, reported in
 // the name of `operation`, when there is none.
 struct vmalloc_area *vmalloc_area_claim(const void *start, enum vmalloc_kind kind, const char *operation,
                                         const void *caller);
 
-// Notes that the caller frees the area; under the lock of the areas.
-void vmalloc_freed_add_locked(const struct vmalloc_area *area, const void *caller);
+// The published area that starts there, or that shows the address, or NULL. It stays for as long as the caller knows
+// that nobody frees it. The second looks without passing the gate: inside it, or in a panic.
+const struct vmalloc_area *vmalloc_area_at(const void *start);
+const struct vmalloc_area *vmalloc_area_holding(vaddr_t address);
 
 // Removes every mapping of the area, on all harts. When it returns nobody reaches its memory any more.
 void vmalloc_area_unmap(struct vmalloc_area *area);
 
-// Gives addresses and bookkeeping of an unmapped area back.
+// Gives addresses and bookkeeping of an area back that is unmapped everywhere.
 void vmalloc_area_release(struct vmalloc_area *area);
+
+// The lazy way of both, for an area that was claimed, or never published: its entries go now; its pages, addresses and
+// itself after the next flush.
+void vmalloc_area_retire(struct vmalloc_area *area);
+
+// Claims and retires, as vfree and vm_unmap_ram do: the short way. Where no such area starts there, of `count` pages, that
+// is reported.
+void vmalloc_area_free(const void *start, const void *caller);
+void vmalloc_area_free_ram(const void *start, unsigned count, const void *caller);
+
+// Gives the pages of an area, of whatever it got, back to the page allocator; nobody reaches them.
+void vmalloc_free_pages(struct vmalloc_area *area);
+
+// Notes who freed an area, and the first of those that wait behind it, for reports.
+void vmalloc_freed_note(const struct vmalloc_area *waiting);
 
 // vmalloc in the name of the public call (`operation`) and of who made it, of pages as gfp says: it may sleep.
 void *vmalloc_for(const char *operation, size_t size, gfp_t gfp, const void *caller);
 
-// The kind of the published area that holds the address, or VMALLOC_KIND_COUNT. Searches all areas.
-enum vmalloc_kind vmalloc_kind_at(const void *address);
-
 void vmalloc_report_misuse(const char *operation, const void *address, const char *why, const void *caller);
+
+void vmap_purge_init(void);

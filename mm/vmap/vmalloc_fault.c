@@ -2,55 +2,82 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "vmalloc_area.h"
 
+#include <arch/smp.h>
 #include <base/format.h>
 #include <debug/symbols.h>
-#include <mm/pgtable.h>
 
 #define AREAS_KEPT 64
+#define WAITING_FOLLOWED 65536
 
 _Static_assert(VMALLOC_FAULT_TEXT_BYTES >= 2 * (SYMBOL_NAME_BYTES + 16) + 80, "there is room for two names");
 
-// In the order of freeing, round and round; written under vmalloc_areas_lock.
-static struct {
+struct freed {
     vaddr_t start;
     uint64_t size;
     enum vmalloc_kind kind;
     const void *allocated_by, *freed_by;
-} kept[AREAS_KEPT];
-static uint64_t freed_count;       // (A) written last
+};
 
-void vmalloc_freed_add_locked(const struct vmalloc_area *area, const void *caller)
+// In the order of flushes, round and round.
+static struct freed kept[AREAS_KEPT];
+static uint64_t freed_count;       // (A)
+
+static struct freed freed_of(const struct vmalloc_area *area)
 {
-    unsigned slot = freed_count % AREAS_KEPT;
-
-    kept[slot].start = area->start;
-    kept[slot].size = area->size;
-    kept[slot].kind = area->kind;
-    kept[slot].allocated_by = area->caller;
-    kept[slot].freed_by = caller;
-    __atomic_store_n(&freed_count, freed_count + 1, __ATOMIC_RELEASE);
+    return (struct freed){ area->start, area->size, (enum vmalloc_kind)area->kind, area->caller, area->freed_by };
 }
 
-// The area of pages in whose guard the address lies, or NULL. The guard is one page, and the page below it knows its
-// area.
+void vmalloc_freed_note(const struct vmalloc_area *waiting)
+{
+    for (unsigned i = 0; i < AREAS_KEPT && waiting != NULL; i++, waiting = waiting->waiting)
+        kept[__atomic_fetch_add(&freed_count, 1, __ATOMIC_RELAXED) % AREAS_KEPT] = freed_of(waiting);
+}
+
+static bool held(const struct freed *freed, vaddr_t address)
+{
+    return address.value - freed->start.value < freed->size;
+}
+
+// The lists may change meanwhile, or be damaged: so they are followed only so far.
+static bool find_waiting(vaddr_t address, struct freed *freed)
+{
+    for (unsigned index = 0; index < arch_hart_count(); index++) {
+        const struct vmalloc_area *area = per_hart_of(vmap_front, index)->waiting;
+        for (unsigned i = 0; i < WAITING_FOLLOWED && area != NULL; i++, area = area->waiting) {
+            *freed = freed_of(area);
+            if (held(freed, address))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool find_kept(vaddr_t address, struct freed *freed)
+{
+    uint64_t count = __atomic_load_n(&freed_count, __ATOMIC_RELAXED);
+
+    for (uint64_t age = 1; age <= AREAS_KEPT && age <= count; age++) {
+        *freed = kept[(count - age) % AREAS_KEPT];
+        if (held(freed, address))
+            return true;
+    }
+    return false;
+}
+
+// The area in whose guard the address lies, which is the page behind it, or NULL.
 static const struct vmalloc_area *area_below(vaddr_t address)
 {
-    vaddr_t below = vaddr(align_down(address.value, PAGE_SIZE) - MMU_PAGE_SIZE);
-    struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, below);
+    const struct vmalloc_area *area =
+        vmalloc_area_holding(vaddr(align_down(address.value, PAGE_SIZE) - MMU_PAGE_SIZE));
 
-    if (!walk.mapped || walk.pa.value >= ARCH_PHYS_LIMIT)
-        return NULL;
-    const struct page *page = pfn_to_page(paddr_to_pfn(walk.pa));
-    const struct vmalloc_area *area = page_type(page) == PAGE_VMALLOC ? page->owner : NULL;
-    // Others may show the page, too.
-    return area != NULL && address.value - area->range_start.value < area->range_size ? area : NULL;
+    return area != NULL && area->kind == VMALLOC_PAGES && address.value - area->start.value >= area->size ? area : NULL;
 }
 
-// Takes no lock: it may be held for ever. Only the oldest area may be overwritten meanwhile.
+// Takes no lock: it may be held for ever.
 bool vmalloc_fault_text(vaddr_t address, char *text, size_t size)
 {
-    uint64_t count = __atomic_load_n(&freed_count, __ATOMIC_ACQUIRE);
     char allocated_by[SYMBOL_NAME_BYTES + 16], freed_by[SYMBOL_NAME_BYTES + 16];
+    struct freed freed;
 
     if (!is_vmalloc_addr(vaddr_ptr(address)))
         return false;
@@ -61,15 +88,11 @@ bool vmalloc_fault_text(vaddr_t address, char *text, size_t size)
                     area->start.value, allocated_by);
         return true;
     }
-    for (uint64_t age = 1; age <= AREAS_KEPT && age <= count; age++) {
-        unsigned slot = (count - age) % AREAS_KEPT;
-        if (address.value - kept[slot].start.value >= kept[slot].size)
-            continue;
-        symbol_format(allocated_by, sizeof(allocated_by), (uintptr_t)kept[slot].allocated_by);
-        symbol_format(freed_by, sizeof(freed_by), (uintptr_t)kept[slot].freed_by);
-        format_text(text, size, "the %s area of %lu bytes that %s freed (allocated by %s)",
-                    vmalloc_kind_name(kept[slot].kind), kept[slot].size, freed_by, allocated_by);
-        return true;
-    }
-    return false;
+    if (!find_waiting(address, &freed) && !find_kept(address, &freed))
+        return false;
+    symbol_format(allocated_by, sizeof(allocated_by), (uintptr_t)freed.allocated_by);
+    symbol_format(freed_by, sizeof(freed_by), (uintptr_t)freed.freed_by);
+    format_text(text, size, "the %s area of %lu bytes that %s freed (allocated by %s)", vmalloc_kind_name(freed.kind),
+                freed.size, freed_by, allocated_by);
+    return true;
 }

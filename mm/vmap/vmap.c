@@ -1,10 +1,10 @@
-// vmap and ioremap: areas that show memory of somebody else's.
+// vmap, vm_map_ram and ioremap: areas that show memory of somebody else's.
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include "vmalloc_area.h"
 
 #include <base/errno.h>
-#include <mm/pgtable.h>
+#include <mm/pte.h>
 
 static void remove_area(const void *start, enum vmalloc_kind kind, const char *operation, const void *caller)
 {
@@ -16,13 +16,17 @@ static void remove_area(const void *start, enum vmalloc_kind kind, const char *o
     vmalloc_area_release(area);
 }
 
-static int map_each(struct vmalloc_area *area, struct page **pages, unsigned count, unsigned prot)
+// Pages that lie side by side are mapped as one, by leaves as large as can be.
+static int map_runs(struct vmalloc_area *area, struct page **pages, unsigned count, unsigned prot)
 {
     int error = 0;
 
-    for (; area->page_count < count && error == 0; area->page_count++)
-        error = vmalloc_area_map(area, (uint64_t)area->page_count << PAGE_SHIFT,
-                                 page_to_phys(pages[area->page_count]), PAGE_SIZE, prot);
+    for (unsigned first = 0, end; first < count && error == 0; first = end) {
+        for (end = first + 1; end < count && pages[end] == pages[first] + (end - first); end++) {
+        }
+        error = vmalloc_area_map(area, (uint64_t)first << PAGE_SHIFT, page_to_phys(pages[first]),
+                                 (uint64_t)(end - first) << PAGE_SHIFT, prot);
+    }
     return error;
 }
 
@@ -40,16 +44,17 @@ void *vmap(struct page **pages, unsigned count, unsigned prot)
 {
     const void *caller = __builtin_return_address(0);
     const char *refused = why_refused(pages, count, prot);
+    uint64_t bytes = (uint64_t)count << PAGE_SHIFT;
 
     if (refused != NULL) {
         vmalloc_report_misuse("vmap", NULL, refused, caller);
         return NULL;
     }
-    struct vmalloc_area *area = vmalloc_area_create((uint64_t)count << PAGE_SHIFT, PAGE_SIZE, 0, VMALLOC_MAP,
-                                                    caller);
+    struct vmalloc_area *area = vmalloc_area_create(bytes, vmalloc_alignment(bytes), 0, VMALLOC_MAP, caller);
     if (area == NULL)
         return NULL;
-    if (map_each(area, pages, count, prot) != 0) {
+    area->page_count = count;
+    if (map_runs(area, pages, count, prot) != 0) {
         vmalloc_area_unmap(area);
         vmalloc_area_release(area);
         return NULL;
@@ -64,6 +69,68 @@ void vunmap(const void *address)
         remove_area(address, VMALLOC_MAP, "vunmap", __builtin_return_address(0));
 }
 
+// The pages from `*done` on whose entries lie in one table, with one pass of the gate; the last ones make the area
+// visible. False: a table is missing, or a page is NULL.
+static always_inline bool show_some(struct vmalloc_area *area, struct page **pages, unsigned *done)
+{
+    struct vmap_front *front = vmap_gate_enter();
+    vaddr_t va = vaddr_add(area->start, (uint64_t)*done << PAGE_SHIFT);
+    uint64_t left = (uint64_t)(area->page_count - *done) * GRANULES_PER_PAGE;
+    unsigned end = *done + (unsigned)(pgtable_entries_here(va, left) / GRANULES_PER_PAGE), at = *done;
+    pte_t *entry = at == 0 ? vmalloc_first_entry(area) : vmalloc_entry(va);
+
+    if (likely(entry != NULL)) {
+        for (; at < end && likely(pages[at] != NULL); at++)
+            entry = show_granules(entry, page_to_phys(pages[at]), GRANULES_PER_PAGE);
+        *done = at;
+        if (at == area->page_count)
+            vmalloc_area_publish_inside(front, area);
+    }
+    vmap_gate_leave(front);
+    return at == end;
+}
+
+// For reading and writing only, and where a table is missing.
+static noinline bool show_rest(struct vmalloc_area *area, struct page **pages, unsigned done)
+{
+    while (done < area->page_count)
+        if (!show_some(area, pages, &done) &&
+            (pages[done] == NULL || pgtable_make_tables(&kernel_pgtable, area->start, area->size) != 0))
+            return false;
+    return true;
+}
+
+static cold void *refuse(struct page **pages, unsigned count, const void *caller)
+{
+    const char *refused = why_refused(pages, count, PROT_KERNEL_RW);
+
+    if (refused != NULL)
+        vmalloc_report_misuse("vm_map_ram", NULL, refused, caller);
+    return NULL;
+}
+
+void *vm_map_ram(struct page **pages, unsigned count)
+{
+    unsigned done = 0;
+
+    if (unlikely(pages == NULL || count == 0))
+        return refuse(pages, count, __builtin_return_address(0));
+    struct vmalloc_area *area = vmalloc_area_take(count, VMALLOC_RAM, __builtin_return_address(0));
+    if (unlikely(area == NULL))
+        return NULL;
+    area->page_count = count;
+    if (likely(show_some(area, pages, &done) && done == count) || show_rest(area, pages, done))
+        return vaddr_ptr(area->start);
+    vmalloc_area_retire(area);
+    return refuse(pages, count, __builtin_return_address(0));
+}
+
+void vm_unmap_ram(const void *address, unsigned count)
+{
+    if (address != NULL)
+        vmalloc_area_free_ram(address, count, __builtin_return_address(0));
+}
+
 volatile void *ioremap(paddr_t phys, size_t size)
 {
     const void *caller = __builtin_return_address(0);
@@ -73,8 +140,10 @@ volatile void *ioremap(paddr_t phys, size_t size)
         vmalloc_report_misuse("ioremap", NULL, "the range is empty, wraps or is above the space", caller);
         return NULL;
     }
-    struct vmalloc_area *area = vmalloc_area_create(align_up(inside + size, MMU_PAGE_SIZE), PAGE_SIZE, 0,
-                                                    VMALLOC_IO, caller);
+    uint64_t bytes = align_up(inside + size, MMU_PAGE_SIZE);
+    // Only where both addresses are as aligned there can be a large leaf.
+    uint64_t alignment = min_of(vmalloc_alignment(bytes), first == 0 ? HUGE_BYTES : first & -first);
+    struct vmalloc_area *area = vmalloc_area_create(bytes, max_of(alignment, PAGE_SIZE), 0, VMALLOC_IO, caller);
     if (area == NULL)
         return NULL;
     area->phys = paddr(first);

@@ -3,6 +3,9 @@
 
 #include <base/bits.h>
 #include <base/errno.h>
+#include <base/string.h>
+#include <debug/irq_meter.h>
+#include <mm/kmalloc.h>
 #include <mm/page_alloc.h>
 #include <mm/slab.h>
 #include <mm/vmem.h>
@@ -12,14 +15,29 @@
 #define NEEDED_SPARES 2
 #define KEPT_SPARES 4
 
+// A bucket for so many quanta, within bounds: chains stay short while a small part of the space is in use.
+#define QUANTA_PER_BUCKET 4096
+#define MIN_BUCKETS 16UL
+#define MAX_BUCKETS 4096UL
+
 static struct kmem_cache *segment_cache;
 
-static struct list *bucket_of(struct vmem *arena, uint64_t start)
+static struct vmem_segment **bucket_of(const struct vmem *arena, uint64_t start)
 {
     // Multiplicative hashing (Knuth, TAOCP 3, 6.4) of the quantum number: the high bits depend on all of it.
-    uint64_t hash = start / arena->quantum * 0x9e3779b97f4a7c15;
+    uint64_t hash = (start >> arena->quantum_shift) * 0x9e3779b97f4a7c15;
 
-    return &arena->hash[hash >> 32 & (VMEM_HASH_BUCKETS - 1)];
+    return &arena->bucket[hash >> 32 & arena->bucket_mask];
+}
+
+// The link that points to the allocated segment that starts there, or to the end of its chain.
+static struct vmem_segment **find_link(const struct vmem *arena, uint64_t start)
+{
+    struct vmem_segment **link = bucket_of(arena, start);
+
+    while (*link != NULL && (*link)->start != start)
+        link = &(*link)->next_in_bucket;
+    return link;
 }
 
 static void free_list_add(struct vmem *arena, struct vmem_segment *segment)
@@ -73,15 +91,15 @@ static void insert_free(struct vmem *arena, struct list *previous, uint64_t star
 }
 
 // Returns with the lock held and that many spares, or false and no lock.
-static bool lock_with_spares(struct vmem *arena, unsigned count, gfp_t gfp)
+static bool lock_with_spares(struct vmem *arena, unsigned count, gfp_t gfp, irqflags_t *flags)
 {
-    spin_lock(&arena->lock);
+    *flags = spin_lock_irqsave(&arena->lock);
     while (arena->spare_count < count) {
-        spin_unlock(&arena->lock);
+        spin_unlock_irqrestore(&arena->lock, *flags);
         struct vmem_segment *segment = kmem_cache_alloc(segment_cache, gfp);
         if (segment == NULL)
             return false;
-        spin_lock(&arena->lock);
+        *flags = spin_lock_irqsave(&arena->lock);
         list_add_first(&arena->spare, &segment->in_list);
         arena->spare_count++;
     }
@@ -103,24 +121,30 @@ int vmem_init(struct vmem *arena, const char *name, uint64_t base, uint64_t size
            base + (size - 1) >= base);
     if (segment_cache == NULL)
         segment_cache = kmem_cache_create("vmem_segment", sizeof(struct vmem_segment), 0, 0, NULL, NULL);
-    if (segment_cache == NULL)
+    uint64_t buckets = min_of(max_of(size / quantum / QUANTA_PER_BUCKET, MIN_BUCKETS), MAX_BUCKETS);
+    buckets = 1UL << highest_bit(buckets);
+    struct vmem_segment **bucket = kzalloc(buckets * sizeof(*bucket), GFP_KERNEL);
+    if (segment_cache == NULL || bucket == NULL) {
+        kfree(bucket);
         return -ENOMEM;
+    }
 
     *arena = (struct vmem){
         .lock = SPINLOCK_INIT(VMEM), .name = name, .base = base, .size = size, .quantum = quantum,
+        .quantum_shift = lowest_bit(quantum), .bucket = bucket, .bucket_mask = buckets - 1,
     };
     list_init(&arena->segments);
     list_init(&arena->spare);
     for (unsigned i = 0; i < VMEM_SIZE_LISTS; i++)
         list_init(&arena->free_list[i]);
-    for (unsigned i = 0; i < VMEM_HASH_BUCKETS; i++)
-        list_init(&arena->hash[i]);
-    if (!lock_with_spares(arena, KEPT_SPARES + 1, GFP_KERNEL)) {
+    irqflags_t flags;
+    if (!lock_with_spares(arena, KEPT_SPARES + 1, GFP_KERNEL, &flags)) {
         free_spares(arena);
+        kfree(bucket);
         return -ENOMEM;
     }
     insert_free(arena, &arena->segments, base, size);
-    spin_unlock(&arena->lock);
+    spin_unlock_irqrestore(&arena->lock, flags);
     return 0;
 }
 
@@ -133,6 +157,7 @@ int vmem_destroy(struct vmem *arena)
     free_list_remove(arena, only);
     segment_retire(arena, only);
     free_spares(arena);
+    kfree(arena->bucket);
     return 0;
 }
 
@@ -146,6 +171,28 @@ static bool fit(const struct vmem_segment *segment, uint64_t size, uint64_t alig
     return skipped <= segment->size && segment->size - skipped >= size;
 }
 
+// The first segment that fits of the lists from `first` to the one before `end`; with best fit the smallest of the
+// first list that has one.
+static struct vmem_segment *search_lists(const struct vmem *arena, unsigned first, unsigned end, uint64_t size,
+                                         uint64_t alignment, uint64_t phase, uint64_t *start)
+{
+    struct vmem_segment *segment, *best = NULL;
+    uint64_t found;
+
+    irq_meter_pause("an arena of addresses searches all ranges of a size");
+    for (unsigned list = first; list < end && best == NULL; list++)
+        list_for_each(segment, &arena->free_list[list], in_list) {
+            if ((best != NULL && segment->size >= best->size) || !fit(segment, size, alignment, phase, &found))
+                continue;
+            best = segment;
+            *start = found;
+            if (arena->fit == VMEM_INSTANT_FIT)
+                break;
+        }
+    irq_meter_resume();
+    return best;
+}
+
 static struct vmem_segment *find_free(struct vmem *arena, uint64_t size, uint64_t alignment, uint64_t phase,
                                       uint64_t *start)
 {
@@ -154,15 +201,12 @@ static struct vmem_segment *find_free(struct vmem *arena, uint64_t size, uint64_
     uint64_t instant = arena->free_lists_used & ~low_bits(all_fit);
     struct vmem_segment *segment;
 
-    if (instant != 0) {
-        segment = list_first(&arena->free_list[lowest_bit(instant)], struct vmem_segment, in_list);
-        return fit(segment, size, alignment, phase, start) ? segment : NULL;
-    }
-    for (unsigned list = highest_bit(size); list < all_fit; list++)
-        list_for_each(segment, &arena->free_list[list], in_list)
-            if (fit(segment, size, alignment, phase, start))
-                return segment;
-    return NULL;
+    if (arena->fit == VMEM_BEST_FIT)
+        return search_lists(arena, highest_bit(size), VMEM_SIZE_LISTS, size, alignment, phase, start);
+    if (instant == 0)
+        return search_lists(arena, highest_bit(size), all_fit, size, alignment, phase, start);
+    segment = list_first(&arena->free_list[lowest_bit(instant)], struct vmem_segment, in_list);
+    return fit(segment, size, alignment, phase, start) ? segment : NULL;
 }
 
 int vmem_alloc(struct vmem *arena, uint64_t size, uint64_t alignment, uint64_t phase, gfp_t gfp,
@@ -177,7 +221,8 @@ int vmem_alloc(struct vmem *arena, uint64_t size, uint64_t alignment, uint64_t p
         return -EINVAL;
     if (mm_fault_hook != NULL && mm_fault_hook(FAULT_VMEM, gfp))
         return -ENOSPC;
-    if (!lock_with_spares(arena, NEEDED_SPARES, gfp))
+    irqflags_t flags;
+    if (!lock_with_spares(arena, NEEDED_SPARES, gfp, &flags))
         return -ENOMEM;
 
     struct vmem_segment *segment = find_free(arena, rounded, alignment, phase, start);
@@ -191,20 +236,12 @@ int vmem_alloc(struct vmem *arena, uint64_t size, uint64_t alignment, uint64_t p
         segment->start = *start;
         segment->size = rounded;
         segment->is_free = false;
-        list_add_first(bucket_of(arena, segment->start), &segment->in_list);
+        struct vmem_segment **bucket = bucket_of(arena, segment->start);
+        segment->next_in_bucket = *bucket;
+        *bucket = segment;
     }
-    spin_unlock(&arena->lock);
+    spin_unlock_irqrestore(&arena->lock, flags);
     return segment != NULL ? 0 : -ENOSPC;
-}
-
-static struct vmem_segment *find_allocated(struct vmem *arena, uint64_t start)
-{
-    struct vmem_segment *segment;
-
-    list_for_each(segment, bucket_of(arena, start), in_list)
-        if (segment->start == start)
-            return segment;
-    return NULL;
 }
 
 // Lets a free segment take in its neighbour behind, if there is one and it is free.
@@ -236,11 +273,11 @@ uint64_t vmem_free(struct vmem *arena, uint64_t start)
     struct vmem_segment *surplus[2] = { NULL, NULL };
     uint64_t size = 0;
 
-    spin_lock(&arena->lock);
-    struct vmem_segment *segment = find_allocated(arena, start);
+    irqflags_t flags = spin_lock_irqsave(&arena->lock);
+    struct vmem_segment **link = find_link(arena, start), *segment = *link;
     if (segment != NULL) {
         size = segment->size;
-        list_remove(&segment->in_list);
+        *link = segment->next_in_bucket;
         free_list_add(arena, segment);
         merge_with_next(arena, segment);
         struct vmem_segment *previous = list_entry(segment->in_order.prev, struct vmem_segment, in_order);
@@ -249,7 +286,7 @@ uint64_t vmem_free(struct vmem *arena, uint64_t start)
         surplus[0] = take_surplus_locked(arena);
         surplus[1] = take_surplus_locked(arena);
     }
-    spin_unlock(&arena->lock);
+    spin_unlock_irqrestore(&arena->lock, flags);
     kmem_cache_free(segment_cache, surplus[0]);
     kmem_cache_free(segment_cache, surplus[1]);
     return size;
@@ -257,10 +294,10 @@ uint64_t vmem_free(struct vmem *arena, uint64_t start)
 
 uint64_t vmem_lookup(struct vmem *arena, uint64_t start)
 {
-    spin_lock(&arena->lock);
-    struct vmem_segment *segment = find_allocated(arena, start);
+    irqflags_t flags = spin_lock_irqsave(&arena->lock);
+    const struct vmem_segment *segment = *find_link(arena, start);
     uint64_t size = segment != NULL ? segment->size : 0;
-    spin_unlock(&arena->lock);
+    spin_unlock_irqrestore(&arena->lock, flags);
     return size;
 }
 
@@ -275,7 +312,7 @@ static const char *find_defect_locked(struct vmem *arena)
             return "the segments do not tile the arena";
         if (segment->is_free && previous_is_free)
             return "two free segments touch";
-        if (!segment->is_free && find_allocated(arena, segment->start) != segment)
+        if (!segment->is_free && *find_link(arena, segment->start) != segment)
             return "an allocated segment is not in its hash bucket";
         segments++;
         allocated += !segment->is_free;
@@ -294,8 +331,8 @@ static const char *find_defect_locked(struct vmem *arena)
         if ((arena->free_lists_used >> list & 1) == list_is_empty(&arena->free_list[list]))
             return "the word of used lists is wrong";
     }
-    for (unsigned bucket = 0; bucket < VMEM_HASH_BUCKETS; bucket++)
-        list_for_each(segment, &arena->hash[bucket], in_list)
+    for (uint64_t bucket = 0; bucket <= arena->bucket_mask; bucket++)
+        for (segment = arena->bucket[bucket]; segment != NULL; segment = segment->next_in_bucket)
             in_hash++;
     if (on_lists != segments - allocated || in_hash != allocated)
         return "a segment is on a list or in the hash that is not in the order";
@@ -304,8 +341,10 @@ static const char *find_defect_locked(struct vmem *arena)
 
 bool vmem_is_consistent(struct vmem *arena, const char **why)
 {
-    spin_lock(&arena->lock);
+    irqflags_t flags = spin_lock_irqsave(&arena->lock);
+    irq_meter_pause("an arena of addresses is checked");
     *why = find_defect_locked(arena);
-    spin_unlock(&arena->lock);
+    irq_meter_resume();
+    spin_unlock_irqrestore(&arena->lock, flags);
     return *why == NULL;
 }

@@ -40,7 +40,7 @@ unsigned check_ledger(void)
     compare(&check, PAGE_SLAB, &ledger, in_caches);
     compare(&check, PAGE_SLAB, &ledger, slab_pages());
     compare(&check, PAGE_KMALLOC, &ledger, kmalloc_large_stats().pages);
-    compare(&check, PAGE_VMALLOC, &ledger, vmalloc_stats().pages);
+    compare(&check, PAGE_VMALLOC, &ledger, vmalloc_stats().pages + vmalloc_stats().waiting_pages);
     compare(&check, PAGE_TABLE, &ledger, granule_tables.page_count);
     compare(&check, PAGE_STACK, &ledger, granule_stacks.page_count);
     return check.defects;

@@ -25,15 +25,26 @@ static struct page *page_behind(paddr_t phys)
     return phys.value < ARCH_PHYS_LIMIT ? pfn_to_page(paddr_to_pfn(phys)) : NULL;
 }
 
+// A block is aligned to its size, and only its head says whose it is.
+static bool is_in_block_of(struct page *page, const struct vmalloc_area *area)
+{
+    for (unsigned order = 0; order <= MAX_ORDER; order++) {
+        const struct page *head = pfn_to_page(pfn(align_down(page_to_pfn(page).value, 1UL << order)));
+        if (head->type == PAGE_VMALLOC && head->order >= order)
+            return head->owner == area;
+    }
+    return false;
+}
+
 // One granule of the area, at `va`, is mapped to `phys`.
 static void check_granule(struct vmalloc_check *check, const struct vmalloc_area *area, uint64_t va,
                           paddr_t phys)
 {
-    const struct page *page = page_behind(phys);
+    struct page *page = page_behind(phys);
 
     switch (area->kind) {
     case VMALLOC_PAGES:
-        if (page == NULL || page->type != PAGE_VMALLOC || page->owner != area)
+        if (page == NULL || !is_in_block_of(page, area))
             defect(check, va, "mapped to a page that the area does not own");
         break;
     case VMALLOC_STACK:
@@ -45,6 +56,7 @@ static void check_granule(struct vmalloc_check *check, const struct vmalloc_area
             defect(check, va, "mapped to other physical memory than was asked for");
         break;
     case VMALLOC_MAP:
+    case VMALLOC_RAM:
         if (page == NULL)
             defect(check, va, "mapped to no memory");
         break;
@@ -61,19 +73,24 @@ static void check_granule(struct vmalloc_check *check, const struct vmalloc_area
     }
 }
 
-// The pages of an area, in the order of their links, are those behind its addresses.
+// The blocks of an area, in the order of their links, are those behind its addresses.
 static void check_pages(struct vmalloc_check *check, const struct vmalloc_area *area)
 {
-    uint32_t frame = area->first_page, pages = 0;
+    uint32_t frame = area->first_page;
+    uint64_t pages = 0;
 
-    for (; frame != 0 && pages < area->page_count; pages++) {
-        vaddr_t va = vaddr_add(area->start, (uint64_t)pages << PAGE_SHIFT);
+    while (frame != 0 && pages < area->page_count) {
+        const struct page *head = pfn_to_page(pfn(frame));
+        vaddr_t va = vaddr_add(area->start, pages << PAGE_SHIFT);
         struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, va);
         if (!walk.mapped || paddr_to_pfn(walk.pa).value != frame)
-            defect(check, va.value, "not mapped to the page that is linked for it");
-        frame = pfn_to_page(pfn(frame))->next;
+            defect(check, va.value, "not mapped to the block that is linked for it");
+        if (head->type != PAGE_VMALLOC || head->owner != area)
+            defect(check, va.value, "a block that is linked for it is not the area's");
+        pages += 1UL << head->order;
+        frame = head->next;
     }
-    if (frame != 0 || pages != area->page_count || (uint64_t)pages << PAGE_SHIFT != area->size)
+    if (frame != 0 || pages != area->page_count || pages << PAGE_SHIFT != area->size)
         defect(check, area->start.value, "the number of linked pages is not the area's");
     check->owned_pages += pages;
 }
@@ -94,7 +111,8 @@ static void check_area(const struct vmalloc_area *area, void *context)
     uint64_t first = area->range_start.value, past = first + area->range_size;
 
     check->areas++;
-    check->range_bytes += area->range_size;
+    if (area->class == VMALLOC_CLASS_NONE)
+        check->range_bytes += area->range_size;
     if (area->start.value < first || area->start.value + area->size > past || area->size == area->range_size)
         defect(check, first, "the area is not inside its range, or has no guard");
     if (area->kind == VMALLOC_PAGES)
@@ -122,6 +140,8 @@ unsigned check_vmalloc(void)
     uint64_t mapped_bytes = 0;
     const char *why;
 
+    // What waits has addresses, too.
+    vmalloc_flush();
     if (!vmem_is_consistent(&vmalloc_arena, &why))
         defect(&check, ARCH_VMALLOC_BASE, why);
     if (!kmap_is_consistent(&why))
@@ -129,7 +149,7 @@ unsigned check_vmalloc(void)
     vmalloc_for_each(check_area, &check);
     if (check.areas != stats.area_count || check.owned_pages != stats.pages)
         defect(&check, ARCH_VMALLOC_BASE, "areas or pages differ from the counters");
-    if (vmalloc_arena.size - vmalloc_arena.free_bytes != check.range_bytes)
+    if (vmalloc_arena.size - vmalloc_arena.free_bytes != check.range_bytes + vmalloc_kept_bytes())
         defect(&check, ARCH_VMALLOC_BASE, "the addresses taken are not those of the areas");
     pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_VMALLOC_BASE), ARCH_VMALLOC_END - ARCH_VMALLOC_BASE,
                           count_bytes, &mapped_bytes);

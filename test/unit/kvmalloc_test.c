@@ -97,7 +97,8 @@ KTEST(kvmalloc, fails_at_any_step_without_loss)
         object = kvmalloc(PAGE_SIZE * 3, GFP_KERNEL | __GFP_NOWARN);
         is_through = seen <= step;
         mm_set_fault_hook(NULL);
-        EXPECT_EQ(object != NULL, is_through);
+        // Where a block of several pages was refused there may be single ones.
+        EXPECT(object != NULL || !is_through);
         kvfree(object);
         EXPECT_LT(step, 100);
     }

@@ -50,6 +50,7 @@ KTEST(nofault, refuses_what_reaches_into_a_guard)
         EXPECT_EQ((uint64_t)copy_from_kernel_nofault(target, area - bytes, bytes + 1), (uint64_t)-EFAULT);
     }
     vfree(area);
+    vmalloc_flush();
     EXPECT_EQ((uint64_t)copy_from_kernel_nofault(target, area, 1), (uint64_t)-EFAULT);
 }
 

@@ -369,6 +369,71 @@ KTEST(pgtable, emptied_tables_are_used_again)
     test_pgtable_close(&table);
 }
 
+// Tables without an entry are taken out of the tree, and those above them that become so; one with a leaf, or with an
+// entry that only remembers something, stays, and so does a pinned one. They are given back when the caller says so.
+KTEST(pgtable, empty_tables_are_detached)
+{
+    const uint64_t size1 = pt_level_size(1), size2 = pt_level_size(2), used = granule_tables.used_count;
+    struct pgtable table;
+    struct pgtable_detached detached = { 0 };
+    REQUIRE(test_pgtable_open(&table));
+
+    EXPECT_EQ(pgtable_make_tables(&table, vaddr(0), size1 * 3), 0);
+    EXPECT_EQ(pgtable_make_tables(&table, vaddr(size2 * 2 - MMU_PAGE_SIZE), MMU_PAGE_SIZE * 2), 0);
+    EXPECT_EQ(test_mapped_bytes(&table, vaddr(0)), 0);
+    EXPECT_EQ(pgtable_map(&table, vaddr(size1), paddr(PHYS), MMU_PAGE_SIZE, PROT_KERNEL_RW, 0), 0);
+    EXPECT_EQ(pgtable_pin(&table, vaddr(size2 * 3 + size1 - MMU_PAGE_SIZE), size1 + MMU_PAGE_SIZE * 2), 0);
+    *pgtable_granule_entry(&table, vaddr(size1 * 2)) = arch_pte_note(&table);
+    uint64_t before = table.table_count;
+
+    // Outside of the range nothing is looked at.
+    EXPECT_EQ(pgtable_detach_empty(&table, vaddr(size1), size1 * 2, &detached), 0);
+    EXPECT_NULL(detached.first);
+    // The first, and both with both above them where two gigabytes meet.
+    EXPECT_EQ(pgtable_detach_empty(&table, vaddr(0), size2 * 4, &detached), 5);
+    EXPECT_EQ(table.table_count, before - 5);
+    EXPECT_NULL(pgtable_granule_entry(&table, vaddr(0)));
+    EXPECT_NULL(pgtable_granule_entry(&table, vaddr(size2 * 2)));
+    EXPECT(is_mapped(&table, size1, PHYS, PROT_KERNEL_RW, 0));
+    EXPECT_EQ(arch_pte_noted(*pgtable_granule_entry(&table, vaddr(size1 * 2))), &table);
+    for (uint64_t va = size2 * 3; va < size2 * 3 + size1 * 3; va += size1)
+        EXPECT_NOT_NULL(pgtable_granule_entry(&table, vaddr(va)));
+    // Still there for whoever remembers it, and without a translation.
+    for (const pte_t *entries = detached.first; entries != NULL; entries = arch_pte_noted(entries[0]))
+        for (unsigned i = 0; i < PT_ENTRIES; i++)
+            EXPECT(!arch_pte_is_present(entries[i]));
+    uint64_t held = granule_tables.used_count;
+    pgtable_free_detached(&detached);
+    EXPECT_EQ(granule_tables.used_count, held - 5);
+
+    *pgtable_granule_entry(&table, vaddr(size1 * 2)) = (pte_t){ 0 };
+    EXPECT_EQ(pgtable_unmap(&table, vaddr(size1), MMU_PAGE_SIZE), MMU_PAGE_SIZE);
+    EXPECT_EQ(pgtable_detach_empty(&table, vaddr(0), size2 * 4, &detached), 3);
+    pgtable_free_detached(&detached);
+    test_pgtable_close(&table);
+    EXPECT_EQ(granule_tables.used_count, used);
+}
+
+// Making tables fails where a larger leaf is, and where there are no tables; what was made then is used later.
+KTEST(pgtable, making_tables_can_fail)
+{
+    const uint64_t size1 = pt_level_size(1);
+    struct pgtable table;
+    REQUIRE(test_pgtable_open(&table));
+
+    EXPECT_EQ(pgtable_map(&table, vaddr(size1 * 2), paddr(PHYS), size1, PROT_KERNEL_RW, LEAF_LEVEL_MAX), 0);
+    EXPECT_EQ(pgtable_make_tables(&table, vaddr(0), size1 * 3), -EEXIST);
+    EXPECT_EQ(pgtable_make_tables(&table, vaddr(12), MMU_PAGE_SIZE), -EINVAL);
+    EXPECT_EQ(pgtable_make_tables(&table, vaddr(0), 0), -EINVAL);
+    EXPECT_EQ(pgtable_pin(&table, vaddr(0), 1), -EINVAL);
+    fault_plan_start(FAULT_BIT(FAULT_TABLE), 1, UINT64_MAX);
+    EXPECT_EQ(pgtable_make_tables(&table, vaddr(size1 * 4), size1 * 9), -ENOMEM);
+    EXPECT_EQ(pgtable_pin(&table, vaddr(size1 * 4), size1 * 9), -ENOMEM);
+    EXPECT(fault_plan_stop());
+    EXPECT_EQ(pgtable_pin(&table, vaddr(size1 * 4), size1 * 9), 0);
+    test_pgtable_close(&table);
+}
+
 #define MODEL_GRANULES 1600
 #define MODEL_BASE (pt_level_size(2) * 5 - 700 * MMU_PAGE_SIZE)    // across a border of every level
 

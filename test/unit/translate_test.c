@@ -146,7 +146,7 @@ KTEST(translate, knows_the_kernels_addresses)
     EXPECT(shows("  place    the vmalloc area of %lu bytes at %p, made by ", 2 * PAGE_SIZE, (void *)area));
     EXPECT_EQ(run_on((uintptr_t)area + 2 * PAGE_SIZE), 0);
     EXPECT(shows("  nothing is mapped there: an access faults\n"
-                 "  place    a guard of the vmalloc area of %lu bytes at %p", 2 * PAGE_SIZE, (void *)area));
+                 "  place    the guard behind the vmalloc area of %lu bytes at %p", 2 * PAGE_SIZE, (void *)area));
     EXPECT_EQ(run_on((uintptr_t)virt_to_page(object)), 0);
     EXPECT(shows("  place    the memmap: struct page of page frame %#lx\n", page_to_pfn(virt_to_page(object)).value));
     EXPECT(shows(": memmap\n"));

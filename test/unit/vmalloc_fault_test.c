@@ -39,6 +39,8 @@ KTEST(vmalloc_fault, tells_the_freed_area)
     vfree(again);
     format_text(text, sizeof(text), "the vmalloc area of %lu bytes that ", PAGE_SIZE);
     EXPECT(tells_of(again, text));
+    vmalloc_flush();
+    EXPECT(tells_of(again, text));
     char *kept = vmalloc(2 * PAGE_SIZE);
     REQUIRE(kept != NULL);
     for (unsigned i = 0; i < 200; i++) {

@@ -6,6 +6,7 @@
 #include "fault_plan.h"
 #include "memory_left.h"
 
+#include <arch/smp.h>
 #include <arch/tlb.h>
 #include <base/errno.h>
 #include <base/string.h>
@@ -13,6 +14,8 @@
 #include <mm/kmalloc.h>
 #include <mm/kmap.h>
 #include <mm/pgtable.h>
+#include <mm/shrinker.h>
+#include <mm/zone.h>
 
 // How many of the granules in [start, start + bytes) fault.
 static uint64_t faulting_granules(const volatile char *start, uint64_t bytes, bool write)
@@ -53,7 +56,7 @@ KTEST(vmalloc, area_shows_its_pages)
         bool shows = true;
         for (uint64_t offset = 0; offset < bytes; offset += PAGE_SIZE) {
             struct page *page = vmalloc_to_page(area + offset + 5);
-            if (!EXPECT(page != NULL && page->type == PAGE_VMALLOC))
+            if (!EXPECT(page != NULL))
                 break;
             const char *memory = kmap_local_page(page);
             for (uint64_t inside = 0; inside < PAGE_SIZE; inside += MMU_PAGE_SIZE)
@@ -84,8 +87,8 @@ KTEST(vmalloc, overrun_hits_the_guard)
         vfree(areas[i]);
 }
 
-// After vfree every single granule of the area faults, to its last one: the translations are gone, and so are
-// the TLB's copies, of which every granule had one.
+// After vfree and a flush every single granule of the area faults, to its last one: the translations are gone, and so
+// are the TLB's copies, of which every granule had one.
 KTEST(vmalloc, every_granule_faults_after_vfree)
 {
     for (uint64_t pages = 1; pages <= 33; pages = pages * 2 + (pages & 1)) {
@@ -95,6 +98,7 @@ KTEST(vmalloc, every_granule_faults_after_vfree)
         mark(area, bytes, 1);
         EXPECT_EQ(faulting_granules(area, bytes, false), 0);
         vfree(area);
+        vmalloc_flush();
         EXPECT_EQ(faulting_granules(area, bytes, false), bytes / MMU_PAGE_SIZE);
         EXPECT_EQ(faulting_granules(area, bytes, true), bytes / MMU_PAGE_SIZE);
     }
@@ -122,6 +126,7 @@ KTEST(vmalloc, reused_addresses_show_the_new_pages)
             EXPECT_EQ(found, round ^ offset);
         }
         vfree(area);
+        vmalloc_flush();
         EXPECT_EQ(faulting_granules(area, bytes, false), bytes / MMU_PAGE_SIZE);
         // So that the next area gets other pages.
         chain_fill(&chain, GFP_HIGHUSER, 0, 5);
@@ -305,6 +310,8 @@ KTEST(vmalloc, to_page_refuses_others)
     EXPECT(!is_vmalloc_addr((char *)ARCH_VMALLOC_END));
     vfree(area);
     EXPECT_NULL(vmalloc_to_page(area));
+    vmalloc_flush();
+    EXPECT_NULL(vmalloc_to_page(area));
     kfree(object);
 }
 
@@ -313,7 +320,6 @@ KTEST(vmalloc, fails_cleanly_at_every_step)
 {
     struct page *pages[3];
     struct vmalloc_stats before = vmalloc_stats();
-    uint64_t free_addresses = vmalloc_arena.free_bytes;
     bool has_failed[3] = { true, true, true };
 
     for (unsigned i = 0; i < 3; i++)
@@ -333,8 +339,8 @@ KTEST(vmalloc, fails_cleanly_at_every_step)
                 iounmap(area);
             EXPECT_EQ(vmalloc_stats().area_count, before.area_count);
             EXPECT_EQ(vmalloc_stats().pages, before.pages);
-            EXPECT_EQ(vmalloc_arena.free_bytes, free_addresses);
             EXPECT_EQ(check_vmalloc(), 0);
+            EXPECT_EQ(vmalloc_stats().waiting_pages, 0);
         }
     for (unsigned i = 0; i < 3; i++)
         __free_page(pages[i]);
@@ -365,8 +371,22 @@ KTEST(vmalloc, out_of_addresses)
 {
     unsigned count = take_all_addresses(taken_addresses, array_count(taken_addresses));
 
+    // Free areas keep some.
+    void *kept[512];
+    unsigned kept_count = 0;
+    while (kept_count < array_count(kept) && (kept[kept_count] = vmalloc(1)) != NULL)
+        kept_count++;
+    EXPECT_LT(kept_count, array_count(kept));
     EXPECT_NULL(vmalloc(1));
     EXPECT_NULL((void *)(uintptr_t)ioremap(paddr(0x10000000), 4));
+    // What was freed is had again at once, without being asked to be flushed.
+    if (kept_count > 0) {
+        vfree(kept[--kept_count]);
+        EXPECT_NOT_NULL(kept[kept_count] = vmalloc(1));
+        kept_count++;
+    }
+    while (kept_count > 0)
+        vfree(kept[--kept_count]);
     give_addresses_back(taken_addresses, count);
     void *area = vmalloc(1);
     EXPECT_NOT_NULL(area);
@@ -475,6 +495,157 @@ KTEST(vmalloc, random_areas_keep_their_contents)
     EXPECT(intact);
     for (unsigned i = 0; i < array_count(live); i++)
         vfree(live[i].start);
+}
+
+// A flush serves all that was freed before it, on whichever hart; until then the pages are the areas' and the addresses
+// nobody's, and both count as waiting.
+KTEST(vmalloc, freed_areas_wait_for_one_flush)
+{
+    char *areas[8], *again[8];
+
+    vmalloc_flush();
+    struct vmalloc_stats before = vmalloc_stats();
+    EXPECT_EQ(before.waiting_pages, 0);
+    for (unsigned i = 0; i < array_count(areas); i++)
+        REQUIRE(areas[i] = vmalloc(PAGE_SIZE * 2));
+    for (unsigned i = 0; i < array_count(areas); i++)
+        vfree(areas[i]);
+    struct vmalloc_stats waiting = vmalloc_stats();
+    EXPECT_EQ(waiting.waiting_pages, 2 * array_count(areas));
+    EXPECT_EQ(waiting.area_count, before.area_count);
+    EXPECT_EQ(waiting.pages, before.pages);
+    EXPECT_EQ(waiting.flush_count, before.flush_count);
+    for (unsigned i = 0; i < array_count(again); i++) {
+        REQUIRE(again[i] = vmalloc(PAGE_SIZE * 2));
+        for (unsigned k = 0; k < array_count(areas); k++)
+            EXPECT_NE(again[i], areas[k]);
+    }
+    vmalloc_flush();
+    EXPECT_EQ(vmalloc_stats().waiting_pages, 0);
+    EXPECT_EQ(vmalloc_stats().flush_count, before.flush_count + 1);
+    vmalloc_flush();
+    EXPECT_EQ(vmalloc_stats().flush_count, before.flush_count + 1);
+    for (unsigned i = 0; i < array_count(again); i++)
+        vfree(again[i]);
+}
+
+// What waits is never more than 1/64 of memory, and where memory is not small one flush serves at least 20 areas of 16
+// pages.
+KTEST(vmalloc, what_waits_is_bounded)
+{
+    const unsigned rounds = ktest_rounds(2000, 400);
+    uint64_t most = zones_managed_pages() / 64;
+    struct vmalloc_stats before = vmalloc_stats();
+
+    for (unsigned i = 0; i < rounds; i++) {
+        void *area = vmalloc(PAGE_SIZE * 16);
+        REQUIRE(area);
+        vfree(area);
+        EXPECT_LE(vmalloc_stats().waiting_pages, max_of(most, 16UL));
+    }
+    uint64_t flushes = vmalloc_stats().flush_count - before.flush_count;
+    EXPECT_GE(flushes, rounds * 16 / max_of(most, 16UL) / 2);
+    if (most / arch_hart_count() >= 20 * 16)
+        EXPECT_LE(flushes * 20, rounds);
+    ktest_note("%lu flushes for %u areas of 16 pages", flushes, rounds);
+}
+
+// Short of memory, the pages of what was freed come back without being asked for.
+KTEST(vmalloc, pressure_brings_the_flush)
+{
+    vmalloc_flush();
+    for (unsigned i = 0; i < 4; i++) {
+        void *area = vmalloc(PAGE_SIZE);
+        REQUIRE(area);
+        vfree(area);
+    }
+    EXPECT_EQ(vmalloc_stats().waiting_pages, 4);
+    EXPECT_GE(shrinkers_run(0), 4);
+    EXPECT_EQ(vmalloc_stats().waiting_pages, 0);
+}
+
+// Products that do not fit are refused; what fits is an area, and zero where that is asked for.
+KTEST(vmalloc, arrays)
+{
+    EXPECT_NULL(vmalloc_array(SIZE_MAX / 2, 3));
+    EXPECT_NULL(vcalloc(1UL << 33, 1UL << 33));
+    EXPECT_MISUSE(1, EXPECT_NULL(vmalloc_array(0, 8)));
+    char *array = vmalloc_array(3, PAGE_SIZE), *zeros;
+    REQUIRE(array);
+    memset(array, 0xee, PAGE_SIZE * 3);
+    vfree(array);
+    vmalloc_flush();
+    zeros = vcalloc(PAGE_SIZE, 3);
+    REQUIRE(zeros);
+    uint64_t nonzero = 0;
+    for (uint64_t i = 0; i < PAGE_SIZE * 3; i++)
+        nonzero += zeros[i] != 0;
+    EXPECT_EQ(nonzero, 0);
+    vfree(zeros);
+}
+
+// vm_map_ram shows the caller's pages, at as many addresses as it is asked; after vm_unmap_ram and a flush nobody
+// reaches them. A wrong count, a second call and a stranger are reported and change nothing.
+KTEST(vmalloc, vm_map_ram_shows_the_callers_pages)
+{
+    enum { COUNT = 24 };
+    struct page *pages[COUNT];
+    char on_stack[8];
+
+    for (unsigned i = 0; i < COUNT; i++)
+        REQUIRE(pages[i] = alloc_page(GFP_KERNEL));
+    for (unsigned count = 1; count <= COUNT; count += count / 3 + 1) {
+        char *area = vm_map_ram(pages, count), *other = vm_map_ram(pages, count);
+        REQUIRE(area && other && area != other);
+        for (unsigned i = 0; i < count; i++) {
+            mark(area + PAGE_SIZE * i, PAGE_SIZE, i);
+            EXPECT(is_marked(other + PAGE_SIZE * i, PAGE_SIZE, i));
+            EXPECT(is_marked(page_to_virt(pages[i]), PAGE_SIZE, i));
+            EXPECT_EQ(vmalloc_to_page(area + PAGE_SIZE * i + 1), pages[i]);
+        }
+        EXPECT(access_faults(area - 1, false) && access_faults(area + PAGE_SIZE * count, false));
+        EXPECT_EQ(check_vmalloc(), 0);
+        EXPECT_MISUSE(5, (vm_unmap_ram(area, count + 1), vm_unmap_ram(area, 0), vm_unmap_ram(area + PAGE_SIZE, count),
+                          vm_unmap_ram(on_stack, count), vfree(area)));
+        vm_unmap_ram(area, count);
+        EXPECT_MISUSE(1, vm_unmap_ram(area, count));
+        vmalloc_flush();
+        EXPECT_EQ(faulting_granules(area, PAGE_SIZE * count, false), GRANULES_PER_PAGE * count);
+        EXPECT_EQ(faulting_granules(other, PAGE_SIZE * count, true), 0);
+        vm_unmap_ram(other, count);
+    }
+    struct page *last = pages[COUNT - 1];
+    pages[COUNT - 1] = NULL;
+    EXPECT_MISUSE(1, EXPECT_NULL(vm_map_ram(pages, COUNT)));
+    EXPECT_MISUSE(2, (EXPECT_NULL(vm_map_ram(pages, 0)), EXPECT_NULL(vm_map_ram(NULL, 1))));
+    EXPECT_MISUSE(0, vm_unmap_ram(NULL, 1));
+    pages[COUNT - 1] = last;
+    for (unsigned i = 0; i < COUNT; i++)
+        __free_page(pages[i]);
+}
+
+// A large area takes large blocks where there are any, is shown by leaves as large, and page by page is still its own.
+KTEST(vmalloc, large_areas_take_large_blocks)
+{
+    uint64_t bytes = MB(4) + KB(64) + PAGE_SIZE;
+    char *area = vmalloc(bytes);
+    REQUIRE(area);
+
+    EXPECT_EQ((uintptr_t)area % pt_level_size(1), 0);
+    unsigned level = pgtable_walk(&kernel_pgtable, vaddr_of(area)).level;
+    ktest_note("the first leaf has level %u", level);
+    mark(area, bytes, 9);
+    EXPECT(is_marked(area, bytes, 9));
+    for (uint64_t offset = 0; offset < bytes; offset += PAGE_SIZE * 37) {
+        struct page *page = vmalloc_to_page(area + offset);
+        REQUIRE(page);
+        EXPECT_EQ(page_to_phys(page).value, align_down(pgtable_walk(&kernel_pgtable, vaddr_of(area + offset)).pa.value,
+                                                       PAGE_SIZE));
+    }
+    EXPECT_EQ(check_vmalloc(), 0);
+    vfree(area);
+    vmalloc_flush();
+    EXPECT_EQ(faulting_granules(area, bytes, false), bytes / MMU_PAGE_SIZE);
 }
 
 // With many areas alive, one of a page and one of a hundred can still be had, and the ranges do not overlap.

@@ -13,8 +13,10 @@
 //   bool arch_pte_is_present(pte_t), arch_pte_is_leaf(pte_t)
 //   paddr_t arch_pte_paddr(pte_t)           of the leaf's memory or of the table
 //   unsigned arch_pte_prot(pte_t)           of a leaf, as PROT_ bits
-//   pte_t arch_pte_note(const void *)       an entry that is not present and remembers an address, a multiple of 8 and
-//                                           not NULL, for software alone
+//   pte_t arch_pte_pinned(pte_t)            the entry of a table, saying that the table stays where it is
+//   bool arch_pte_is_pinned(pte_t)
+//   pte_t arch_pte_note(const void *)       an entry that is not present and remembers an address, even and not NULL,
+//                                           for software alone
 //   void *arch_pte_noted(pte_t)             what an entry remembers; NULL: it is empty, or present
 //   bool arch_vaddr_is_canonical(vaddr_t)
 // and out of line:

@@ -45,7 +45,7 @@ int pgtable_map(struct pgtable *table, vaddr_t va, paddr_t pa, uint64_t bytes, u
 
 // Removes what is mapped there; holes are fine. Returns the bytes that were mapped, or -ENOMEM when splitting
 // a large leaf needed a table and there was none (nothing removed), or -EINVAL. Emptied tables are kept for
-// the next mapping.
+// the next mapping, until pgtable_detach_empty.
 int64_t pgtable_unmap(struct pgtable *table, vaddr_t va, uint64_t bytes);
 
 // Gives what is mapped there other rights. 0; -ENOENT when a part is not mapped (nothing changed); -ENOMEM
@@ -74,3 +74,23 @@ void pgtable_write_granules(pte_t *entry, unsigned count, paddr_t pa, unsigned p
 void pgtable_for_each_leaf(const struct pgtable *table, vaddr_t start, uint64_t bytes,
                            void (*visit)(vaddr_t va, pte_t leaf, unsigned level, void *context),
                            void *context);
+
+// How many of that many granules from `va` on have their entries in the table that has the first one's.
+static always_inline uint64_t pgtable_entries_here(vaddr_t va, uint64_t granules)
+{
+    return min_of(granules, (uint64_t)PT_ENTRIES - pt_index(va, 0));
+}
+
+// Makes the tables for granules of a range in which nothing larger is mapped, which then has nothing mapped more than
+// before. 0, -EINVAL, or -ENOMEM with some of them made. Unless something is written into them they may be detached.
+// pgtable_pin: and they stay for ever.
+int pgtable_make_tables(struct pgtable *table, vaddr_t va, uint64_t bytes);
+int pgtable_pin(struct pgtable *table, vaddr_t va, uint64_t bytes);
+
+// Takes tables of the range out of the tree that have no entry but empty ones (one that remembers something is none),
+// and those above them that become so; pinned ones stay. Returns how many. Meanwhile nobody writes entries there, or
+// reads them without the table's lock. Whoever detached them has all harts forget everything, since an entry above the
+// granules may have been remembered, and only then frees them. Neither sleeps nor allocates.
+struct pgtable_detached { pte_t *first; };
+unsigned pgtable_detach_empty(struct pgtable *table, vaddr_t va, uint64_t bytes, struct pgtable_detached *detached);
+void pgtable_free_detached(struct pgtable_detached *detached);

@@ -3,39 +3,44 @@
 //
 // Theory
 //
-// An area is a range of the vmalloc space (vmem), its mapping (kernel_pgtable) and, for vmalloc, its pages,
-// which are taken one by one so that no high order is needed, HIGHMEM's first.
+// An area is a range of the vmalloc space (vmem), its mapping (kernel_pgtable) and, for vmalloc, its pages: blocks as
+// large as the largest leaf that fits where they can be had at once, else single pages, HIGHMEM's first; so no high
+// order is ever needed.
 //
 //      range_start       start                                    range_start + range_size
 //      |                 |<------------- size ------------->|     |
 //      +-----------------+----------------------------------+-----+-----------------
-//      | guard (stacks)  | mapped granules                  |guard| next area's range
-//      +-----------------+----------------------------------+-----+-----------------
+//      | guard           | mapped granules                  |guard| guard of the next area
+//      +---------------N-+----------------------------------+-----+-----------------
 //
-// What of the range is not mapped is guard: behind an area at least one granule, and up to a multiple of
-// PAGE_SIZE, so that ranges leave no slivers between them; of a stack, also as much below it as it is large
-// (<mm/kstack.h>).
+// Below an area lies a page at least that is not mapped, below a stack as much as it is large (<mm/kstack.h>); behind
+// it lies the next one's. Areas of few pages come with their addresses out of a cache (mm/vmap/area_cache.c).
 //
-// The order of freeing is what keeps it correct: the area leaves the hash (from here on a second vfree finds
-// nothing), its entries are removed, every hart's TLB forgets them, and only then pages and addresses are
-// given back. A hart that held the old translation could otherwise write into somebody else's page.
+// Who starts where stands in the page tables themselves: the entry of the last granule below an area (N) is not
+// present, and remembers the area, and whether it is in use. So a look at one entry tells whether an address is the
+// start of an area, and who changes it to "not in use" has freed it: a second vfree finds that. No table, list or lock
+// is shared by the harts for it (mm/vmap/vmap_gate.h).
 //
-// An owned page names its area (`owner`) and the page behind it in the area (`next`), so no array of pages is
-// kept.
+// Freeing is lazy. The area's entries go at once, so that from then on the tables say that nothing is there; but a TLB
+// may remember, so its pages and its addresses are used again only after a flush of all harts, and one flush serves
+// many areas (mm/vmap/vmap_purge.c). What waits for it is at most 1/64 of RAM; memory that runs short, or addresses,
+// bring the flush on, and so does vmalloc_flush.
+//
+// An owned block names its area (`owner`) and the block behind it in the area (`next`), so no array of pages is kept.
 //
 // Context: all may sleep; not from interrupts. Sizes are in bytes and rounded up to PAGE_SIZE. What is
 // refused is reported and counted in vmalloc_stats().misuse_count.
 #pragma once
 
 #include <arch/mmu.h>
-#include <base/list.h>
 #include <mm/gfp.h>
 #include <mm/page.h>
 #include <mm/vmem.h>
 
 // VMALLOC_KMAP is the window of <mm/kmap.h>, VMALLOC_GUARD that of <mm/slab_guard.h>; both are mapped here and there.
 enum vmalloc_kind {
-    VMALLOC_PAGES, VMALLOC_MAP, VMALLOC_IO, VMALLOC_STACK, VMALLOC_KMAP, VMALLOC_GUARD, VMALLOC_KIND_COUNT,
+    VMALLOC_PAGES, VMALLOC_MAP, VMALLOC_RAM, VMALLOC_IO, VMALLOC_STACK, VMALLOC_KMAP, VMALLOC_GUARD,
+    VMALLOC_KIND_COUNT,
 };
 
 // "vmalloc", "vmap", ...: for reports.
@@ -43,17 +48,25 @@ const char *vmalloc_kind_name(enum vmalloc_kind kind);
 
 struct vmalloc_area {
     vaddr_t start;                 // of what is mapped
-    uint64_t size;                 // bytes mapped
     vaddr_t range_start;           // of the addresses held
     uint64_t range_size;
-    enum vmalloc_kind kind;
-    uint32_t page_count;           // VMALLOC_PAGES and VMALLOC_MAP
-    uint32_t first_page;           // VMALLOC_PAGES: page frame number; the others follow by `next`
+    pte_t *note;                   // the entry N
+    pte_t *first;                  // the entry behind it, where that is in the same table; else NULL
+    uint8_t class;                 // of mm/vmap/area_cache.c. All so far: for as long as it has its addresses
+    uint8_t kind;                  // enum vmalloc_kind
+    uint32_t page_count;           // VMALLOC_PAGES, VMALLOC_MAP and VMALLOC_RAM
+    uint32_t first_page;           // VMALLOC_PAGES: page frame number; the other blocks follow by `next`
+    uint64_t size;                 // bytes mapped
     paddr_t phys;                  // VMALLOC_IO: behind `start`
     const void *caller;            // who asked
-    struct list in_order;          // of creation; vmalloc_areas_lock
-    struct list in_bucket;         // vmalloc_areas_lock
+    const void *freed_by;
+    struct vmalloc_area *waiting;  // freed before this one, for the same flush
 };
+
+// Of areas whose addresses come and go with them; the bytes of addresses that all others hold, free areas included.
+// Exact while nobody makes or frees areas.
+#define VMALLOC_CLASS_NONE 5
+uint64_t vmalloc_kept_bytes(void);
 
 // The space that areas are cut from.
 extern struct vmem vmalloc_arena;
@@ -66,14 +79,29 @@ void vmalloc_init(void);
 must_check void *vmalloc(size_t size);
 must_check void *vzalloc(size_t size);
 
+// The same for an array; NULL also when the product is too large for a size_t.
+must_check void *vmalloc_array(size_t count, size_t size);
+must_check void *vcalloc(size_t count, size_t size);
+
 // Frees what vmalloc or vzalloc gave. NULL is ignored. An address where no such area starts is reported and
 // ignored.
 void vfree(const void *address);
 
-// Maps the caller's pages side by side. The pages stay the caller's. NULL on failure as above, and for count
-// 0, a NULL page or rights that pgtable_map refuses (reported).
+// Makes every hart forget what was freed before, and gives pages and addresses of it back: from then on every granule
+// of it faults, on every hart, until it is used again.
+void vmalloc_flush(void);
+
+// Maps the caller's pages side by side. The pages stay the caller's, and vunmap returns when no hart reaches them by
+// the area any more. NULL on failure as above, and for count 0, a NULL page or rights that pgtable_map refuses
+// (reported).
 must_check void *vmap(struct page **pages, unsigned count, unsigned prot);
 void vunmap(const void *address);
+
+// The same for reading and writing, at a tenth of the cost, for mappings that come and go. After vm_unmap_ram a hart
+// may go on reaching the pages by the old address until vmalloc_flush: who gives them to somebody else who must not be
+// disturbed calls that first. `count` is what vm_map_ram got; another one is reported, and nothing is unmapped.
+must_check void *vm_map_ram(struct page **pages, unsigned count);
+void vm_unmap_ram(const void *address, unsigned count);
 
 // Maps device memory; any alignment: the result points at `phys`. NULL on failure; reported for size 0, a
 // range that wraps, or one that no entry can name.
@@ -91,9 +119,11 @@ bool is_vmalloc_addr(const void *address);
 #define VMALLOC_FAULT_TEXT_BYTES 256
 bool vmalloc_fault_text(vaddr_t address, char *text, size_t size);
 
-// Walks the areas in order of creation under their lock; the callback must not allocate.
+// Walks the areas in the order of their addresses while nobody can make or free one; the callback must not allocate, and
+// takes no lock but the console's.
 void vmalloc_for_each(void (*visit)(const struct vmalloc_area *area, void *context), void *context);
 
-// Areas alive, pages that they own, and reported misuses.
-struct vmalloc_stats { uint64_t area_count, pages, misuse_count; };
+// Areas alive, pages that they own, and reported misuses; pages that freed areas still own, and flushes made for them.
+// Takes no lock; exact while nobody makes or frees areas.
+struct vmalloc_stats { uint64_t area_count, pages, misuse_count, waiting_pages, flush_count; };
 struct vmalloc_stats vmalloc_stats(void);

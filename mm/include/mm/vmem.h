@@ -7,8 +7,9 @@
 // kept beside the space they describe, since nobody can write into addresses that are not mapped. Free
 // segments hang on lists by power of two of their size; an allocation takes the first segment of a list whose
 // members are all large enough (instant fit: constant time), and only if there is none searches the lists
-// below it whose members may be. Allocated segments are found by their start in a hash table. A freed segment
-// merges with free neighbours at once.
+// below it whose members may be. An arena may ask for the best fit instead: of the first list that has a segment large
+// enough, the smallest such, which costs a search and keeps large ones whole. Allocated segments are found by their
+// start in a hash table. A freed segment merges with free neighbours at once.
 //
 //      list k: segments of 2^k .. 2^(k+1) - 1       need = size + what alignment may cost
 //
@@ -17,7 +18,10 @@
 // An allocation splits one segment into at most three, so two spare ones are put by before the lock is taken
 // for it. Freed ones become spares again.
 //
-// Context: any but interrupt; a lock of its own.
+// The paper's quantum caches, which keep ranges of the commonest sizes per processor, are object caches here too, but
+// of what the ranges are for: an object keeps its range while it is free, so one step takes both (mm/vmap/area_cache.c).
+//
+// Context: any, as gfp says; a lock of its own.
 #pragma once
 
 #include <base/list.h>
@@ -25,31 +29,38 @@
 #include <sync/spinlock.h>
 
 #define VMEM_SIZE_LISTS 64
-#define VMEM_HASH_BUCKETS 256
+
+enum vmem_fit { VMEM_INSTANT_FIT, VMEM_BEST_FIT };
 
 struct vmem_segment {
     uint64_t start, size;
     bool is_free;
     struct list in_order;          // all segments by address
-    struct list in_list;           // free list by size, hash bucket, or spares
+    union {
+        struct list in_list;                       // free list by size, or spares
+        struct vmem_segment *next_in_bucket;       // when allocated
+    };
 };
 
 struct vmem {
     struct spinlock lock;
     const char *name;                              // (C)
     uint64_t base, size, quantum;                  // (C)
+    unsigned quantum_shift;                        // (C)
+    enum vmem_fit fit;                             // (C) instant, unless who made the arena says otherwise at once
+    uint64_t bucket_mask;                          // (C)
+    struct vmem_segment **bucket;                  // (L) of allocated segments, by start
     uint64_t free_bytes;                           // (L)
     uint64_t segment_count;                        // (L)
     struct list segments;                          // (L)
     struct list free_list[VMEM_SIZE_LISTS];        // (L) [k] holds sizes 2^k .. 2^(k+1) - 1
     uint64_t free_lists_used;                      // (L) bit k: free_list[k] is not empty
-    struct list hash[VMEM_HASH_BUCKETS];           // (L)
     struct list spare;                             // (L) segments that stand for nothing
     unsigned spare_count;                          // (L)
 };
 
 // Base and size are multiples of quantum (a power of two), size is not 0, and base + size may be 2^64 at
-// most. -ENOMEM when the first segment cannot be had.
+// most. -ENOMEM when its bookkeeping cannot be had.
 int vmem_init(struct vmem *arena, const char *name, uint64_t base, uint64_t size, uint64_t quantum);
 
 // Gives the bookkeeping back. 0, or -EBUSY (and the arena stays) while ranges are allocated.

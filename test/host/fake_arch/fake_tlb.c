@@ -89,10 +89,11 @@ static bool translate(uint64_t address, unsigned needed)
     bool allowed;
 
     lock_tlb();
-    if (tlb[granule] == ENTRY_UNKNOWN) {
+    // That nothing was there is answered as the kernel does (lib/init/fault.c): by a fence and another look.
+    if (tlb[granule] == ENTRY_UNKNOWN || tlb[granule] == ENTRY_NO_LEAF) {
         paddr_t phys = { 0 };
+        tlb_known += tlb[granule] == ENTRY_UNKNOWN;
         unsigned entry = tlb[granule] = walk(vaddr(address), &phys);
-        tlb_known++;
         if (entry & ENTRY_LEAF) {
             stats.fills++;
             linux_map_phys(align_down(address, MMU_PAGE_SIZE), MMU_PAGE_SIZE, phys.value, entry & PROT_READ,

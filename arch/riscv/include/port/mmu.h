@@ -22,6 +22,7 @@ typedef struct { uint64_t value; } pte_t;
 #define PTE_G (1UL << 5)
 #define PTE_A (1UL << 6)
 #define PTE_D (1UL << 7)
+#define PTE_PINNED (1UL << 8)      // RSW: for software
 #define PTE_PPN_SHIFT 10
 #define PTE_PPN_MASK ((1UL << 44) - 1)
 
@@ -54,6 +55,9 @@ static inline unsigned arch_pte_prot(pte_t pte)
            (pte.value & PTE_X ? PROT_EXEC : 0U) | (pte.value & PTE_U ? PROT_USER : 0U) |
            (pte.value & PTE_G ? PROT_GLOBAL : 0U);
 }
+
+static inline pte_t arch_pte_pinned(pte_t pte) { return (pte_t){ pte.value | PTE_PINNED }; }
+static inline bool arch_pte_is_pinned(pte_t pte) { return (pte.value & PTE_PINNED) != 0; }
 
 // Section 4.3.1: while V is 0, all other bits are free for software.
 static inline pte_t arch_pte_note(const void *object) { return (pte_t){ (uintptr_t)object }; }

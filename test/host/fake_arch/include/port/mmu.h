@@ -44,6 +44,10 @@ static always_inline unsigned arch_pte_prot(pte_t pte)
     return (unsigned)(pte.value >> FAKE_PTE_PROT_SHIFT & FAKE_PTE_PROT_MASK);
 }
 
+// Tables have no rights.
+static always_inline pte_t arch_pte_pinned(pte_t pte) { return (pte_t){ pte.value | 1UL << FAKE_PTE_PROT_SHIFT }; }
+static always_inline bool arch_pte_is_pinned(pte_t pte) { return (pte.value >> FAKE_PTE_PROT_SHIFT & 1) != 0; }
+
 static always_inline pte_t arch_pte_note(const void *object) { return (pte_t){ (uintptr_t)object }; }
 
 static always_inline void *arch_pte_noted(pte_t pte)

@@ -1,0 +1,64 @@
+// The gate before the areas of the vmalloc space: harts pass it without meeting; whoever closes it is alone.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// Theory
+//
+// Making and freeing an area changes entries of page tables that nobody else uses, and counts and a list of this
+// hart's own: for that harts need not wait for each other. Two things need all of them outside: taking the lists of
+// what was freed, on every hart, and taking emptied tables out of the tree, in which a hart might just be about to write
+// an entry. So the lock is one that readers take on a cache line of their own and a writer takes on all:
+//
+//      hart                                        who closes
+//      is_inside = 1                               is_closed = 1
+//      fence                                       fence
+//      is_closed? then out again, and wait         each hart's is_inside? then wait
+//
+// Of two that come at once at least one sees the other (the fences order each one's store before its load: RISC-V
+// unprivileged specification 20191213, section 14.1, store buffering), and it is never the writer who turns back.
+// Nobody sleeps or waits inside, so the writer waits as long as one change takes.
+#pragma once
+
+#include <arch/irq.h>
+#include <arch/per_hart.h>
+#include <mm/vmalloc.h>
+#include <sync/spinlock.h>
+
+// A hart's own.
+struct vmap_front {
+    uint32_t is_inside;                    // (A)
+    struct vmalloc_area *waiting;          // freed on this hart, unmapped, but perhaps remembered by TLBs; last first
+    uint64_t waiting_owned, waiting_shown; // pages that they own, or that others of them showed
+    int64_t area_count, page_count;        // areas made less areas freed here; pages that went to areas less those back
+} aligned_to(CACHE_LINE_BYTES);
+
+extern _Thread_local struct vmap_front vmap_front;
+extern struct vmap_gate { struct spinlock lock; uint32_t is_closed; } vmap_gate;     // is_closed: (A)
+
+// The rest of entering a closed gate.
+void vmap_gate_wait(struct vmap_front *front);
+
+// Keeps the caller on its hart. Not nested; what runs inside takes no lock but that of page tables and neither sleeps
+// nor allocates.
+static always_inline struct vmap_front *vmap_gate_enter(void)
+{
+    preempt_disable();
+    lockdep_acquire_spinlock(&vmap_gate.lock);
+    struct vmap_front *front = &this_hart(vmap_front);
+    store_relaxed(&front->is_inside, 1);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (unlikely(__atomic_load_n(&vmap_gate.is_closed, __ATOMIC_RELAXED)))
+        vmap_gate_wait(front);
+    return front;
+}
+
+static always_inline void vmap_gate_leave(struct vmap_front *front)
+{
+    lockdep_release_spinlock(&vmap_gate.lock);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    store_relaxed(&front->is_inside, 0);
+    preempt_enable();
+}
+
+// Returns when every other hart is outside; until vmap_gate_open nobody comes in.
+void vmap_gate_close(void);
+void vmap_gate_open(void);

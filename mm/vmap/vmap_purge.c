@@ -1,0 +1,154 @@
+// Lazy unmapping: freed areas wait until one flush serves them all.
+// SPDX-License-Identifier: BSD-2-Clause
+//
+// A hart keeps what was freed on it until that is its part of 1/64 of RAM; then whoever finds that takes what all harts
+// keep, has every TLB forget it by one flush, and gives tables, pages and addresses back, in this order. Since whoever
+// takes them also flushes, a flush that is asked for waits for those that others are about: only then has everything
+// that was freed before been forgotten.
+#include "vmalloc_area.h"
+
+#include <arch/smp.h>
+#include <mm/page_alloc.h>
+#include <mm/shrinker.h>
+#include <mm/tlb.h>
+#include <mm/zone.h>
+
+// Of RAM: what may wait on all harts together. And pages on one: enough that a flush is a small part of the cost of
+// freeing, few enough that most of them find room in this hart's lists of free pages.
+#define WAITING_PART 64
+#define WAITING_PAGES 512UL
+
+#define FLUSHES_PER_LOOK 32
+
+uint64_t vmap_purge_pages;                     // (A)
+
+static struct spinlock purge_lock = SPINLOCK_INIT(VMALLOC_PURGE);
+static uint64_t flush_count;                   // (L)
+static uint64_t leaving_pages;                 // (A) that areas own which were taken from the harts
+
+static void set_limit(void)
+{
+    uint64_t limit = min_of(zones_managed_pages() / WAITING_PART / arch_hart_count(), WAITING_PAGES);
+
+    __atomic_store_n(&vmap_purge_pages, max_of(limit, 1UL), __ATOMIC_RELAXED);
+}
+
+// What all harts had waiting: a list of each, and what the flush must name.
+struct taken {
+    struct vmalloc_area *list[MAX_HARTS];
+    unsigned list_count;
+    uint64_t pages;                // owned by them
+    uint64_t granules;
+};
+
+static void take_all(struct taken *taken)
+{
+    for (unsigned index = 0; index < arch_hart_count(); index++) {
+        struct vmap_front *front = per_hart_of(vmap_front, index);
+        if (front->waiting == NULL)
+            continue;
+        taken->list[taken->list_count++] = front->waiting;
+        taken->pages += front->waiting_owned;
+        taken->granules += (front->waiting_owned + front->waiting_shown) * GRANULES_PER_PAGE;
+        front->waiting = NULL;
+        front->waiting_owned = front->waiting_shown = 0;
+    }
+    set_limit();
+}
+
+static void forget(const struct taken *taken, enum tlb_cause cause)
+{
+    struct tlb_batch batch;
+
+    if (taken->granules > TLB_BATCH_GRANULES) {
+        tlb_flush_kernel_all(cause);
+        return;
+    }
+    tlb_batch_init(&batch);
+    for (unsigned i = 0; i < taken->list_count; i++)
+        for (const struct vmalloc_area *area = taken->list[i]; area != NULL; area = area->waiting)
+            tlb_batch_add(&batch, area->start, area->size);
+    tlb_batch_flush(&batch, cause);
+}
+
+static void give_back(struct vmalloc_area *area)
+{
+    while (area != NULL) {
+        struct vmalloc_area *next = area->waiting;
+        if (area->kind == VMALLOC_PAGES)
+            vmalloc_free_pages(area);
+        area_give(area);
+        area = next;
+    }
+}
+
+// Section 4.2.1: leaves were removed whose memory and addresses are used again, and perhaps entries above them, for
+// which every address that they covered may be remembered.
+static uint64_t purge(bool wants_tables)
+{
+    struct pgtable_detached tables = { 0 };
+    struct taken taken = { 0 };
+
+    spin_lock(&purge_lock);
+    vmap_gate_close();
+    take_all(&taken);
+    unsigned detached = !wants_tables ? 0 : pgtable_detach_empty(&kernel_pgtable, vaddr(ARCH_VMALLOC_BASE),
+                                                                ARCH_VMALLOC_END - ARCH_VMALLOC_BASE, &tables);
+    __atomic_fetch_add(&leaving_pages, taken.pages, __ATOMIC_RELAXED);
+    vmap_gate_open();
+    if (taken.list_count + detached > 0) {
+        if (detached > 0)
+            tlb_flush_kernel_all(TLB_TABLE_FREED);
+        else
+            forget(&taken, TLB_VMALLOC_PURGE);
+        flush_count++;
+        for (unsigned i = 0; i < taken.list_count; i++)
+            vmalloc_freed_note(taken.list[i]);
+    }
+    spin_unlock(&purge_lock);
+    pgtable_free_detached(&tables);
+    for (unsigned i = 0; i < taken.list_count; i++)
+        give_back(taken.list[i]);
+    // Stays on this hart only for as long as it takes to count.
+    struct vmap_front *front = vmap_gate_enter();
+    front->page_count -= (int64_t)taken.pages;
+    vmap_gate_leave(front);
+    __atomic_fetch_sub(&leaving_pages, taken.pages, __ATOMIC_RELAXED);
+    return taken.pages;
+}
+
+// Emptied tables are soon used again where areas come and go, and are looked for when somebody asks, or now and then.
+uint64_t vmap_purge(void)
+{
+    return purge(flush_count % FLUSHES_PER_LOOK == 0);
+}
+
+void vmalloc_flush(void)
+{
+    purge(true);
+}
+
+static uint64_t waiting_pages(void)
+{
+    uint64_t pages = __atomic_load_n(&leaving_pages, __ATOMIC_RELAXED);
+
+    for (unsigned index = 0; index < arch_hart_count(); index++)
+        pages += __atomic_load_n(&per_hart_of(vmap_front, index)->waiting_owned, __ATOMIC_RELAXED);
+    return pages;
+}
+
+static uint64_t scan(uint64_t pages_wanted unused_arg) { return purge(true); }
+
+void vmap_purge_stats(struct vmalloc_stats *stats)
+{
+    stats->waiting_pages = waiting_pages();
+    stats->flush_count = __atomic_load_n(&flush_count, __ATOMIC_RELAXED);
+}
+
+void vmap_purge_init(void)
+{
+    static struct shrinker shrinker = { .name = "vmalloc", .count = waiting_pages, .scan = scan };
+
+    set_limit();
+    shrinker_register(&shrinker);
+}
