@@ -23,6 +23,7 @@
     CLASS(VMALLOC_AREAS, PROCESS)       /* mm/vmap/vmalloc_area.c; vmallocinfo: CONSOLE */ \
     CLASS(PAGE_TABLE, PROCESS)          /* mm/vmap/pgtable.c; map: GRANULE_POOL, ZONE */ \
     CLASS(VMEM, PROCESS)                /* mm/vmap/vmem.c; leaf: segments are taken before it */ \
+    CLASS(ASID, PROCESS)                /* mm/vmap/tlb.c; numbers used again: REMOTE_FLUSH */ \
     CLASS(KMAP, PROCESS)                /* mm/vmap/kmap.c; emptying slots: REMOTE_FLUSH */ \
     CLASS(TEST_IRQ_OUTER, IRQ)          /* tests: locks that interrupts want */ \
     CLASS(TEST_IRQ_INNER, IRQ) \

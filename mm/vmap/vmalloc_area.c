@@ -3,12 +3,12 @@
 
 #include "vmalloc_area.h"
 
-#include <arch/tlb.h>
 #include <base/errno.h>
 #include <debug/klog.h>
 #include <mm/page_holder.h>
 #include <mm/pgtable.h>
 #include <mm/slab.h>
+#include <mm/tlb.h>
 
 #define AREA_BUCKETS 256
 
@@ -90,7 +90,7 @@ void vmalloc_area_publish(struct vmalloc_area *area)
 {
     // Nothing was mapped here before, which this hart may have noticed. Another one that did takes one fault
     // that the tables do not justify any more.
-    arch_tlb_flush_local(area->start, area->size);
+    tlb_flush_local(area->start, area->size, TLB_AREA_MAPPED);
     spin_lock(&vmalloc_areas_lock);
     list_add_last(&areas, &area->in_order);
     list_add_first(bucket_of(area->start), &area->in_bucket);
@@ -133,7 +133,7 @@ void vmalloc_area_unmap(struct vmalloc_area *area)
 
     // Granule leaves need no splitting, so no table.
     ASSERT(unmapped >= 0);
-    arch_tlb_flush_kernel(area->start, area->size);
+    tlb_flush_kernel(area->start, area->size, TLB_UNMAP);
 }
 
 void vmalloc_area_release(struct vmalloc_area *area)

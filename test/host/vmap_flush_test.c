@@ -5,9 +5,9 @@
 #include "../unit/access.h"
 #include "../unit/highmem_support.h"
 
-#include <arch/tlb.h>
 #include <ktest/ktest.h>
 #include <mm/kstack.h>
+#include <mm/tlb.h>
 #include <mm/vmalloc.h>
 
 static uint64_t reachable_granules(const char *start, uint64_t bytes)
@@ -81,9 +81,9 @@ KTEST(vmap_flush, dropped_flush_is_seen)
     vfree(area);
     fake_tlb_ignore_flushes(false);
     EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), GRANULES_PER_PAGE * 3);
-    arch_tlb_flush_kernel(vaddr_of(area), PAGE_SIZE * 2);
+    tlb_flush_kernel(vaddr_of(area), PAGE_SIZE * 2, TLB_UNMAP);
     EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), GRANULES_PER_PAGE);
-    arch_tlb_flush_kernel(vaddr_of(area + PAGE_SIZE * 2), PAGE_SIZE);
+    tlb_flush_kernel(vaddr_of(area + PAGE_SIZE * 2), PAGE_SIZE, TLB_UNMAP);
     EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), 0);
 }
 
@@ -161,7 +161,7 @@ KTEST(vmap_flush, kmap_without_flush_is_seen)
     kunmap_local(address);
     fake_tlb_ignore_flushes(false);
     EXPECT_EQ(reachable_granules(address, PAGE_SIZE), GRANULES_PER_PAGE);
-    arch_tlb_flush_local(vaddr_of(address), PAGE_SIZE);
+    tlb_flush_local(vaddr_of(address), PAGE_SIZE, TLB_UNMAP);
     EXPECT_EQ(reachable_granules(address, PAGE_SIZE), 0);
     give_pages(&page, 1);
 }

@@ -6,13 +6,13 @@
 #include "fault_plan.h"
 #include "memory_left.h"
 
-#include <arch/tlb.h>
 #include <base/errno.h>
 #include <base/string.h>
 #include <check/check.h>
 #include <mm/kmalloc.h>
 #include <mm/kmap.h>
 #include <mm/pgtable.h>
+#include <mm/tlb.h>
 
 // How many of the granules in [start, start + bytes) fault.
 static uint64_t faulting_granules(const volatile char *start, uint64_t bytes, bool write)
@@ -580,9 +580,9 @@ KTEST(vmalloc, validator_sees_planted_defects)
     EXPECT_NE(check_vmalloc(), 0);
     owned->owner = owner;
     EXPECT_EQ(check_vmalloc(), 0);
-    arch_tlb_flush_kernel(last, MMU_PAGE_SIZE);
-    arch_tlb_flush_kernel(guard, MMU_PAGE_SIZE);
-    arch_tlb_flush_kernel(nobodys, MMU_PAGE_SIZE);
+    tlb_flush_kernel(last, MMU_PAGE_SIZE, TLB_UNMAP);
+    tlb_flush_kernel(guard, MMU_PAGE_SIZE, TLB_UNMAP);
+    tlb_flush_kernel(nobodys, MMU_PAGE_SIZE, TLB_UNMAP);
     vfree(area);
     __free_page(page);
 }
