@@ -28,6 +28,7 @@ void riscv_context_begin(void);
 // mmu/
 uint64_t riscv_kernel_satp(void);
 void riscv_serve_remote_flush(void);
+void riscv_tlb_init(bool svinval);
 
 // A reason for an interrupt between harts that is the port's own (the others: enum ipi).
 #define RISCV_IPI_FLUSH (1U << 31)

@@ -27,6 +27,7 @@ void arch_cpu_init(const char *isa, uint64_t hz)
 {
     has_sstc = isa_has(isa, "sstc");
     timer_hz = hz;
+    riscv_tlb_init(isa_has(isa, "svinval"));
     arch_timer_set(UINT64_MAX);
 }
 

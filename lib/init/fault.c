@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include <arch/time.h>
-#include <arch/tlb.h>
 #include <arch/trap.h>
 #include <arch/upcalls.h>
 #include <debug/panic.h>
@@ -11,6 +10,7 @@
 #include <mm/pgtable.h>
 #include <mm/slab_debug.h>
 #include <mm/slab_guard.h>
+#include <mm/tlb.h>
 #include <mm/vmalloc.h>
 #include <mm/zone_layout.h>
 #include <arch/per_hart.h>
@@ -74,7 +74,7 @@ static bool is_spurious(const struct trap_frame *frame, vaddr_t address, enum ar
     this_hart(retried_pc) = pc;
     this_hart(retried_address) = address.value;
     this_hart(retried_at) = arch_time();
-    arch_tlb_flush_local(vaddr(align_down(address.value, MMU_PAGE_SIZE)), MMU_PAGE_SIZE);
+    tlb_flush_local(vaddr(align_down(address.value, MMU_PAGE_SIZE)), MMU_PAGE_SIZE, TLB_SPURIOUS);
     return true;
 }
 

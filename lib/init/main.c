@@ -17,7 +17,6 @@
 #include <arch/irq.h>
 #include <arch/smp.h>
 #include <arch/time.h>
-#include <arch/tlb.h>
 #include <arch/trap.h>
 #include <arch/uaccess.h>
 #include <arch/upcalls.h>
@@ -41,6 +40,7 @@
 #include <mm/pgtable.h>
 #include <mm/slab.h>
 #include <mm/slab_debug.h>
+#include <mm/tlb.h>
 #include <mm/vmalloc.h>
 #include <mm/zone.h>
 #include <platform/board.h>
@@ -272,7 +272,7 @@ static init_code void unmap_early_finisher(void)
     if (!machine.finisher)
         return;
     pgtable_unmap(&kernel_pgtable, at, MMU_PAGE_SIZE);
-    arch_tlb_flush_kernel(at, MMU_PAGE_SIZE);
+    tlb_flush_kernel(at, MMU_PAGE_SIZE, TLB_UNMAP);
 }
 
 static init_code void start_allocators(void)

@@ -23,6 +23,7 @@
     CLASS(VMALLOC_PURGE, PROCESS)       /* mm/vmap/vmap_purge.c; purge: VMALLOC_AREAS, REMOTE_FLUSH */ \
     CLASS(VMALLOC_AREAS, PROCESS)       /* mm/vmap/vmap_gate.h; table of areas: PAGE_TABLE; vmallocinfo: CONSOLE */ \
     CLASS(PAGE_TABLE, PROCESS)          /* mm/vmap/pgtable.c; map: GRANULE_POOL, ZONE */ \
+    CLASS(ASID, PROCESS)                /* mm/vmap/tlb.c; numbers used again: REMOTE_FLUSH */ \
     CLASS(KMAP, PROCESS)                /* mm/vmap/kmap.c; emptying slots: REMOTE_FLUSH */ \
     CLASS(TEST_IRQ_OUTER, IRQ)          /* tests: locks that interrupts want */ \
     CLASS(TEST_IRQ_INNER, IRQ) \

@@ -4,10 +4,10 @@
 
 #include "vmalloc_area.h"
 
-#include <arch/tlb.h>
 #include <mm/page_alloc.h>
 #include <mm/pgtable.h>
 #include <mm/slab_guard.h>
+#include <mm/tlb.h>
 
 #define GRANULES_PER_PAGE (PAGE_SIZE / MMU_PAGE_SIZE)
 
@@ -30,13 +30,13 @@ static void show(unsigned index)
 {
     write_page(index, page_to_phys(window.page[index]), PROT_KERNEL_RW);
     // This hart may have kept that there was nothing; another one that did faults once more and is answered by a fence.
-    arch_tlb_flush_local(vaddr_add(window.start, index * PAGE_SIZE), PAGE_SIZE);
+    tlb_flush_local(vaddr_add(window.start, index * PAGE_SIZE), PAGE_SIZE, TLB_GUARD_SHOWN);
 }
 
 static void hide(unsigned index)
 {
     write_page(index, paddr(0), 0);
-    arch_tlb_flush_kernel(vaddr_add(window.start, index * PAGE_SIZE), PAGE_SIZE);
+    tlb_flush_kernel(vaddr_add(window.start, index * PAGE_SIZE), PAGE_SIZE, TLB_GUARD_HIDDEN);
 }
 
 static void free_pages_of_window(void)

@@ -3,12 +3,12 @@
 
 #include <mm/kernel_map.h>
 
-#include <arch/tlb.h>
 #include <base/errno.h>
 #include <base/string.h>
 #include <mm/granule.h>
 #include <mm/memblock.h>
 #include <mm/page_group.h>
+#include <mm/tlb.h>
 #include <mm/zone.h>
 #include <mm/zone_layout.h>
 
@@ -262,13 +262,13 @@ static void forget_section(const struct kernel_image *image, const struct kernel
         return;
     int64_t unmapped = pgtable_unmap(&kernel_pgtable, section->start, bytes);
     ASSERT(unmapped == (section->prot != 0 ? (int64_t)bytes : 0));
-    arch_tlb_flush_kernel(section->start, bytes);
+    tlb_flush_kernel(section->start, bytes, TLB_INIT_FREED);
     if (is_read_only(section)) {
         // Split down to these very bounds when they became read-only, so no table is needed.
         int error = pgtable_protect(&kernel_pgtable, alias, bytes, PROT_KERNEL_RW);
         ASSERT(error == 0);
         // Rights were added: a stale entry faults although the access is allowed.
-        arch_tlb_flush_kernel(alias, bytes);
+        tlb_flush_kernel(alias, bytes, TLB_PROTECT);
     }
 }
 

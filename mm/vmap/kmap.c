@@ -5,11 +5,11 @@
 #include "vmalloc_area.h"
 
 #include <arch/smp.h>
-#include <arch/tlb.h>
 #include <base/bits.h>
 #include <debug/klog.h>
 #include <mm/memblock.h>
 #include <mm/page_clear.h>
+#include <mm/tlb.h>
 #include <sync/waitq.h>
 
 #define POOL_BYTES (KMAP_SLOTS * PAGE_SIZE)
@@ -98,7 +98,7 @@ static void empty_lazy_slots(void)
         pool.slot[index].page = NULL;
         pgtable_write_granules(pool.entry[index], GRANULES_PER_PAGE, paddr(0), 0);
     }
-    arch_tlb_flush_kernel(slot_address(first), (last - first + 1) * PAGE_SIZE);
+    tlb_flush_kernel(slot_address(first), (last - first + 1) * PAGE_SIZE, TLB_KMAP_EMPTIED);
     pool.clean |= pool.lazy;
     pool.lazy = 0;
     pool.flushes++;
@@ -114,7 +114,7 @@ static unsigned fill_slot(struct page *page)
     *bucket_of(page) = (uint8_t)index;
     pgtable_write_granules(pool.entry[index], GRANULES_PER_PAGE, page_to_phys(page), PROT_KERNEL_RW);
     // This hart may remember that nothing was there; another one takes a fault, and tries again.
-    arch_tlb_flush_local(slot_address(index), PAGE_SIZE);
+    tlb_flush_local(slot_address(index), PAGE_SIZE, TLB_KMAP_FILLED);
     return index;
 }
 

@@ -4,7 +4,7 @@
 #include "kmap_private.h"
 
 #include <arch/smp.h>
-#include <arch/tlb.h>
+#include <mm/tlb.h>
 
 #define LOCAL_BYTES (KMAP_LOCAL_SLOTS * PAGE_SIZE)
 
@@ -34,7 +34,8 @@ static vaddr_t slot_address(unsigned hart, unsigned index)
 static void write_entries(const struct stack *stack, unsigned index, paddr_t phys, unsigned prot)
 {
     pgtable_write_granules(stack->entries + index * GRANULES_PER_PAGE, GRANULES_PER_PAGE, phys, prot);
-    arch_tlb_flush_local(slot_address((unsigned)(stack - stacks), index), PAGE_SIZE);
+    tlb_flush_local(slot_address((unsigned)(stack - stacks), index), PAGE_SIZE,
+                    prot != 0 ? TLB_KMAP_LOCAL_FILLED : TLB_KMAP_LOCAL_EMPTIED);
 }
 
 static void set_depth(struct stack *stack, unsigned depth)

@@ -3,10 +3,10 @@
 
 #include "vmalloc_area.h"
 
-#include <arch/tlb.h>
 #include <mm/granule.h>
 #include <mm/kstack.h>
 #include <mm/pgtable.h>
+#include <mm/tlb.h>
 
 #define STACK_GRANULES (KERNEL_STACK_SIZE / MMU_PAGE_SIZE)
 
@@ -56,7 +56,7 @@ void *kstack_alloc(void)
         }
     vmalloc_area_publish(area);
     // Whichever hart first runs on it must not remember that nothing was there: on a stack no fault can be taken.
-    arch_tlb_flush_kernel(area->start, area->size);
+    tlb_flush_kernel(area->start, area->size, TLB_STACK_MAPPED);
     return vaddr_ptr(area->start);
 }
 

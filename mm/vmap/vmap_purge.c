@@ -60,7 +60,7 @@ static void forget(const struct taken *taken, enum tlb_cause cause)
 {
     struct tlb_batch batch;
 
-    if (taken->granules > TLB_BATCH_GRANULES) {
+    if (taken->granules > arch_tlb_flush_all_granules()) {
         tlb_flush_kernel_all(cause);
         return;
     }

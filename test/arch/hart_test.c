@@ -3,12 +3,12 @@
 
 #include <arch/irq.h>
 #include <arch/smp.h>
-#include <arch/tlb.h>
 #include <arch/time.h>
 #include <arch/uaccess.h>
 #include <ktest/ktest.h>
 #include <mm/page_alloc.h>
 #include <mm/pgtable.h>
+#include <mm/tlb.h>
 #include <mm/vmalloc.h>
 #include <arch/per_hart.h>
 #include <sync/spinlock.h>
@@ -93,7 +93,7 @@ static void read_before_and_after(unsigned index, void *argument)
         for (unsigned round = 0; __atomic_load_n(&shared->arrived, __ATOMIC_ACQUIRE) < arch_hart_count(); round++)
             arch_relax(round);
         pgtable_unmap(&kernel_pgtable, vaddr_of((void *)(uintptr_t)shared->address), PAGE_SIZE);
-        arch_tlb_flush_kernel(vaddr_of((void *)(uintptr_t)shared->address), PAGE_SIZE);
+        tlb_flush_kernel(vaddr_of((void *)(uintptr_t)shared->address), PAGE_SIZE, TLB_UNMAP);
         __atomic_store_n(&shared->changed, 1, __ATOMIC_RELEASE);
     }
     for (unsigned round = 0; __atomic_load_n(&shared->changed, __ATOMIC_ACQUIRE) == 0; round++)
@@ -115,6 +115,6 @@ KTEST(tlb, flush_reaches_every_hart)
     ktest_run_on_harts(read_before_and_after, &shared);
     EXPECT_EQ(shared.stale, 0);
     EXPECT_EQ(pgtable_map(&kernel_pgtable, vaddr_of(area), page_to_phys(page), PAGE_SIZE, PROT_KERNEL_RW, 0), 0);
-    arch_tlb_flush_kernel(vaddr_of(area), PAGE_SIZE);
+    tlb_flush_kernel(vaddr_of(area), PAGE_SIZE, TLB_UNMAP);
     vfree(area);
 }

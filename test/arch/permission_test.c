@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 
 #include <arch/image.h>
-#include <arch/tlb.h>
 #include <arch/uaccess.h>
 #include <base/string.h>
 #include <ktest/ktest.h>
@@ -10,6 +9,7 @@
 #include <mm/kstack.h>
 #include <mm/page_alloc.h>
 #include <mm/pgtable.h>
+#include <mm/tlb.h>
 #include <mm/vmalloc.h>
 
 static bool can_read(const volatile void *address)
@@ -69,11 +69,11 @@ KTEST(permission, probe_runs_code_that_may_run)
     arch_write_return(page);
     EXPECT(!arch_probe_exec(page));
     REQUIRE(pgtable_protect(&kernel_pgtable, vaddr_of(page), PAGE_SIZE, PROT_KERNEL_RX) == 0);
-    arch_tlb_flush_kernel(vaddr_of(page), PAGE_SIZE);
+    tlb_flush_kernel(vaddr_of(page), PAGE_SIZE, TLB_UNMAP);
     EXPECT(arch_probe_exec(page));
     EXPECT(!can_write(page));
     REQUIRE(pgtable_protect(&kernel_pgtable, vaddr_of(page), PAGE_SIZE, PROT_KERNEL_RW) == 0);
-    arch_tlb_flush_kernel(vaddr_of(page), PAGE_SIZE);
+    tlb_flush_kernel(vaddr_of(page), PAGE_SIZE, TLB_UNMAP);
     vfree(page);
 }
 

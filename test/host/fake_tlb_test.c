@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <fake_arch.h>
 
-#include <arch/tlb.h>
 #include <arch/uaccess.h>
 #include <ktest/ktest.h>
 #include <mm/page_alloc.h>
 #include <mm/pgtable.h>
+#include <mm/tlb.h>
 #include <mm/vmalloc.h>
 
 // An area of two pages in the vmalloc space, whose mapping a case changes behind the back of its owner.
@@ -58,7 +58,7 @@ KTEST(fake_tlb, keeps_a_translation_until_it_is_flushed)
     EXPECT(fake_tlb_holds(vaddr_of(area.start)));
     remap(&area, area.page[1], PROT_KERNEL_RW);
     EXPECT_EQ(*(volatile char *)area.start, 'a');
-    arch_tlb_flush_kernel(vaddr_of(area.start), PAGE_SIZE);
+    tlb_flush_kernel(vaddr_of(area.start), PAGE_SIZE, TLB_UNMAP);
     EXPECT(!fake_tlb_holds(vaddr_of(area.start)));
     EXPECT_EQ(*(volatile char *)area.start, 'b');
     remap(&area, area.page[0], PROT_KERNEL_RW);
@@ -71,7 +71,7 @@ KTEST(fake_tlb, keeps_absence_and_rights)
     struct area area;
 
     REQUIRE(area_open(&area));
-    arch_tlb_flush_kernel(vaddr_of(area.start), PAGE_SIZE);
+    tlb_flush_kernel(vaddr_of(area.start), PAGE_SIZE, TLB_UNMAP);
     EXPECT_EQ(pgtable_unmap(&kernel_pgtable, vaddr_of(area.start), PAGE_SIZE), PAGE_SIZE);
     EXPECT(!can_read(area.start));
     EXPECT_EQ(pgtable_map(&kernel_pgtable, vaddr_of(area.start), page_to_phys(area.page[0]), PAGE_SIZE,
@@ -81,7 +81,7 @@ KTEST(fake_tlb, keeps_absence_and_rights)
     EXPECT(!arch_probe_exec(area.start));
     EXPECT_EQ(pgtable_protect(&kernel_pgtable, vaddr_of(area.start), PAGE_SIZE, PROT_KERNEL_RW), 0);
     EXPECT(!arch_probe_write(area.start, 'x'));
-    arch_tlb_flush_local(vaddr_of(area.start), PAGE_SIZE);
+    tlb_flush_local(vaddr_of(area.start), PAGE_SIZE, TLB_UNMAP);
     EXPECT(arch_probe_write(area.start, 'x'));
     EXPECT_EQ(*(char *)page_to_virt(area.page[0]), 'x');
     area_close(&area);
@@ -96,7 +96,7 @@ KTEST(fake_tlb, executes_what_it_may)
     arch_write_return(page_to_virt(area.page[0]));
     EXPECT(!arch_probe_exec(area.start));
     EXPECT_EQ(pgtable_protect(&kernel_pgtable, vaddr_of(area.start), PAGE_SIZE, PROT_KERNEL_RX), 0);
-    arch_tlb_flush_kernel(vaddr_of(area.start), PAGE_SIZE);
+    tlb_flush_kernel(vaddr_of(area.start), PAGE_SIZE, TLB_UNMAP);
     EXPECT(arch_probe_exec(area.start));
     EXPECT(!arch_probe_write(area.start, 0));
     area_close(&area);
@@ -113,8 +113,8 @@ KTEST(fake_tlb, flushes_just_what_is_named)
     for (uint64_t i = 0; i < granules; i++)
         EXPECT(can_read(area.start + i * MMU_PAGE_SIZE));
     before = fake_tlb_stats();
-    arch_tlb_flush_kernel(vaddr_of(area.start + from * MMU_PAGE_SIZE), bytes);
-    arch_tlb_flush_local(vaddr_of(area.start), 0);
+    tlb_flush_kernel(vaddr_of(area.start + from * MMU_PAGE_SIZE), bytes, TLB_UNMAP);
+    tlb_flush_local(vaddr_of(area.start), 0, TLB_UNMAP);
     after = fake_tlb_stats();
     for (uint64_t i = 0; i < granules; i++)
         EXPECT_EQ(fake_tlb_holds(vaddr_of(area.start + i * MMU_PAGE_SIZE)), i != from);
@@ -141,9 +141,9 @@ KTEST(fake_tlb, shows_a_forgotten_flush)
     area_close(&area);
     fake_tlb_ignore_flushes(false);
     EXPECT(can_read(start));
-    arch_tlb_flush_kernel(vaddr_of(start), 2 * PAGE_SIZE);
+    tlb_flush_kernel(vaddr_of(start), 2 * PAGE_SIZE, TLB_UNMAP);
     EXPECT(!can_read(start));
-    arch_tlb_flush_kernel(vaddr_of(start), 2 * PAGE_SIZE);
+    tlb_flush_kernel(vaddr_of(start), 2 * PAGE_SIZE, TLB_UNMAP);
 }
 
 // Outside of RAM and of what is mapped, every access faults; inside, none does.

@@ -5,7 +5,6 @@
 #include "../unit/access.h"
 #include "../unit/highmem_support.h"
 
-#include <arch/tlb.h>
 #include <ktest/ktest.h>
 #include <mm/kstack.h>
 #include <mm/tlb.h>
@@ -58,7 +57,7 @@ KTEST(vmap_flush, names_exactly_the_area)
     vfree(area);
     EXPECT_EQ(fake_tlb_stats().kernel_flushes, before.kernel_flushes);
     vmalloc_flush();
-    if (GRANULES_PER_PAGE * 5 <= TLB_BATCH_GRANULES)
+    if (GRANULES_PER_PAGE * 5 <= arch_tlb_flush_all_granules())
         expect_one_flush(&before, area, PAGE_SIZE * 5);
     else
         EXPECT_EQ(fake_tlb_stats().kernel_flushes, before.kernel_flushes + 1);
@@ -87,9 +86,9 @@ KTEST(vmap_flush, dropped_flush_is_seen)
     vmalloc_flush();
     fake_tlb_ignore_flushes(false);
     EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), GRANULES_PER_PAGE * 3);
-    arch_tlb_flush_kernel(vaddr_of(area), PAGE_SIZE * 2);
+    tlb_flush_kernel(vaddr_of(area), PAGE_SIZE * 2, TLB_UNMAP);
     EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), GRANULES_PER_PAGE);
-    arch_tlb_flush_kernel(vaddr_of(area + PAGE_SIZE * 2), PAGE_SIZE);
+    tlb_flush_kernel(vaddr_of(area + PAGE_SIZE * 2), PAGE_SIZE, TLB_UNMAP);
     EXPECT_EQ(reachable_granules(area, PAGE_SIZE * 3), 0);
 }
 
@@ -167,7 +166,7 @@ KTEST(vmap_flush, kmap_without_flush_is_seen)
     kunmap_local(address);
     fake_tlb_ignore_flushes(false);
     EXPECT_EQ(reachable_granules(address, PAGE_SIZE), GRANULES_PER_PAGE);
-    arch_tlb_flush_local(vaddr_of(address), PAGE_SIZE);
+    tlb_flush_local(vaddr_of(address), PAGE_SIZE, TLB_UNMAP);
     EXPECT_EQ(reachable_granules(address, PAGE_SIZE), 0);
     give_pages(&page, 1);
 }

@@ -2,12 +2,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <debug/nofault.h>
 
-#include <arch/tlb.h>
 #include <base/errno.h>
 #include <base/string.h>
 #include <ktest/ktest.h>
 #include <mm/page_alloc.h>
 #include <mm/pgtable.h>
+#include <mm/tlb.h>
 #include <mm/vmalloc.h>
 
 #define LONGEST 40
@@ -84,7 +84,7 @@ KTEST(nofault, finds_what_was_mapped_since)
     EXPECT_EQ(copy_from_kernel_nofault(&word, (const void *)start, sizeof(word)), 0);
     EXPECT_EQ(word, 0x1122334455667788);
     EXPECT_EQ(pgtable_unmap(&kernel_pgtable, vaddr(start), PAGE_SIZE), (int64_t)PAGE_SIZE);
-    arch_tlb_flush_kernel(vaddr(start), PAGE_SIZE);
+    tlb_flush_kernel(vaddr(start), PAGE_SIZE, TLB_UNMAP);
     EXPECT_EQ(vmem_free(&vmalloc_arena, start), PAGE_SIZE);
     __free_page(page);
 }

@@ -7,7 +7,6 @@
 #include "memory_left.h"
 
 #include <arch/smp.h>
-#include <arch/tlb.h>
 #include <base/errno.h>
 #include <base/string.h>
 #include <check/check.h>
@@ -15,6 +14,7 @@
 #include <mm/kmap.h>
 #include <mm/pgtable.h>
 #include <mm/shrinker.h>
+#include <mm/tlb.h>
 #include <mm/zone.h>
 
 // How many of the granules in [start, start + bytes) fault.
@@ -410,7 +410,7 @@ static uint64_t mapped_leaves(void)
     return count;
 }
 
-// An area of scattered pages reaches over several tables. With one table more at each try, until there are
+// An area of scattered pages reaches over several tables. With one table more at each second try, until there are
 // enough, what was mapped on the way is unmapped again.
 KTEST(vmalloc, fails_cleanly_half_mapped)
 {
@@ -431,7 +431,7 @@ KTEST(vmalloc, fails_cleanly_half_mapped)
     EXPECT_EQ(vmem_alloc(&vmalloc_arena, largest - FAR_BYTES, 1, 0, GFP_KERNEL, &far), 0);
 
     for (unsigned round = 0; has_failed; round++) {
-        fault_plan_start(FAULT_BIT(FAULT_TABLE), 1, UINT64_MAX);
+        fault_plan_start(FAULT_BIT(FAULT_TABLE), round / 2, UINT64_MAX);
         void *area = round % 2 == 0 ? vmalloc(FAR_AREA_BYTES) :
                                       vmap(pages, array_count(pages), PROT_KERNEL_RW);
         has_failed = fault_plan_stop();
@@ -440,6 +440,7 @@ KTEST(vmalloc, fails_cleanly_half_mapped)
             vfree(area);
         else
             vunmap(area);
+        vmalloc_flush();
         EXPECT_EQ(mapped_leaves(), leaves);
     }
     EXPECT_NE(vmem_free(&vmalloc_arena, far), 0);
@@ -751,9 +752,9 @@ KTEST(vmalloc, validator_sees_planted_defects)
     EXPECT_NE(check_vmalloc(), 0);
     owned->owner = owner;
     EXPECT_EQ(check_vmalloc(), 0);
-    arch_tlb_flush_kernel(last, MMU_PAGE_SIZE);
-    arch_tlb_flush_kernel(guard, MMU_PAGE_SIZE);
-    arch_tlb_flush_kernel(nobodys, MMU_PAGE_SIZE);
+    tlb_flush_kernel(last, MMU_PAGE_SIZE, TLB_UNMAP);
+    tlb_flush_kernel(guard, MMU_PAGE_SIZE, TLB_UNMAP);
+    tlb_flush_kernel(nobodys, MMU_PAGE_SIZE, TLB_UNMAP);
     vfree(area);
     __free_page(page);
 }

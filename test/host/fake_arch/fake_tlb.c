@@ -17,6 +17,9 @@
 #include <signal.h>
 #include <ucontext.h>
 
+// Few, so that numbers come round soon.
+#define FAKE_ASID_BITS 7
+
 #define TLB_GRANULES ((ARCH_VMALLOC_END - ARCH_VMALLOC_BASE) >> MMU_PAGE_SHIFT)
 
 // x86 page-fault error code (Intel SDM volume 3, section 4.7).
@@ -209,9 +212,29 @@ void arch_tlb_flush_local(vaddr_t start, uint64_t bytes)
     flush(start, bytes, &stats.local_flushes);
 }
 
-void arch_tlb_flush_kernel(vaddr_t start, uint64_t bytes)
+void arch_tlb_flush(const struct tlb_request *request)
 {
-    flush(start, bytes, &stats.kernel_flushes);
+    const struct tlb_range all = { vaddr(ARCH_VMALLOC_BASE), ARCH_VMALLOC_END - ARCH_VMALLOC_BASE };
+
+    for (unsigned i = 0; i < max_of(request->range_count, 1U); i++) {
+        struct tlb_range range = request->range_count == 0 ? all : request->range[i];
+        flush(range.start, range.bytes, &stats.kernel_flushes);
+    }
+}
+
+uint64_t arch_tlb_flush_all_granules(void)
+{
+    return UINT64_MAX;
+}
+
+unsigned arch_tlb_asid_bits(void)
+{
+    return FAKE_ASID_BITS;
+}
+
+int arch_tlb_set_remote(enum arch_tlb_remote remote unused_arg)
+{
+    return 0;
 }
 
 void arch_mmu_activate(paddr_t root)

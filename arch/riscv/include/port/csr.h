@@ -13,6 +13,7 @@
 #define SIE_SEIE (1 << 9)
 
 #define SATP_MODE_SV39 (8UL << 60)
+#define SATP_ASID_MASK (0xffffUL << 44)
 
 // stimecmp of the Sstc extension; GCC 12 has no name for it.
 #define CSR_STIMECMP 0x14d

@@ -1,0 +1,222 @@
+// Which flush is carried out for which reason: batches, address spaces, counters.
+// SPDX-License-Identifier: BSD-2-Clause
+#include <mm/tlb.h>
+
+#include <arch/smp.h>
+#include <base/assert.h>
+#include <sync/spinlock.h>
+
+// (A) A hart adds to its own line; one that was moved in between, to its neighbour's, where the sum is the same.
+static struct tlb_counts counts[MAX_HARTS][TLB_CAUSE_COUNT] aligned_to(CACHE_LINE_BYTES);
+
+static tlb_flush_hook_t flush_hook;
+
+const char *tlb_cause_name(enum tlb_cause cause)
+{
+    static const char *const names[TLB_CAUSE_COUNT] = {
+#define TLB_CAUSE_NAME(name, text) [TLB_##name] = text,
+        TLB_CAUSES(TLB_CAUSE_NAME)
+#undef TLB_CAUSE_NAME
+    };
+
+    return names[cause];
+}
+
+void tlb_set_flush_hook(tlb_flush_hook_t hook)
+{
+    __atomic_store_n(&flush_hook, hook, __ATOMIC_RELEASE);
+}
+
+static struct tlb_counts *own_counts(enum tlb_cause cause)
+{
+    return &counts[arch_hart_index()][cause];
+}
+
+static void add(uint64_t *count, uint64_t more)
+{
+    __atomic_fetch_add(count, more, __ATOMIC_RELAXED);
+}
+
+static uint64_t granules_of(const struct tlb_request *request)
+{
+    uint64_t granules = 0;
+
+    for (unsigned i = 0; i < request->range_count; i++)
+        granules += request->range[i].bytes / MMU_PAGE_SIZE;
+    return granules;
+}
+
+static void submit(struct tlb_request *request, enum tlb_cause cause)
+{
+    struct tlb_counts *own = own_counts(cause);
+
+    add(&own->remote, 1);
+    if (request->asid != TLB_EVERY_ASID)
+        add(&own->asid, 1);
+    if (request->range_count == 0)
+        add(&own->all, 1);
+    else
+        add(&own->granules, granules_of(request));
+    request->cause = tlb_cause_name(cause);
+    if (flush_hook == NULL || flush_hook(request, cause))
+        arch_tlb_flush(request);
+}
+
+static void submit_range(vaddr_t start, uint64_t bytes, uint32_t asid, uint64_t harts, enum tlb_cause cause)
+{
+    const struct tlb_range range = { start, bytes };
+    struct tlb_request request = { .range = &range, .range_count = 1, .asid = asid, .harts = harts };
+
+    if (bytes / MMU_PAGE_SIZE > arch_tlb_flush_all_granules())
+        request.range_count = 0;
+    if (bytes != 0)
+        submit(&request, cause);
+}
+
+static void submit_all(uint32_t asid, uint64_t harts, enum tlb_cause cause)
+{
+    struct tlb_request request = { .asid = asid, .harts = harts };
+
+    submit(&request, cause);
+}
+
+void tlb_flush_local(vaddr_t start, uint64_t bytes, enum tlb_cause cause)
+{
+    add(&own_counts(cause)->local, 1);
+    add(&own_counts(cause)->granules, bytes / MMU_PAGE_SIZE);
+    if (unlikely(flush_hook != NULL)) {
+        struct tlb_range range = { start, bytes };
+        struct tlb_request request = { .range = &range, .range_count = 1, .asid = TLB_EVERY_ASID,
+                                       .harts = 1UL << arch_hart_index() };
+        if (!flush_hook(&request, cause))
+            return;
+        start = request.range->start;
+        bytes = request.range->bytes;
+    }
+    arch_tlb_flush_local(start, bytes);
+}
+
+void tlb_flush_kernel(vaddr_t start, uint64_t bytes, enum tlb_cause cause)
+{
+    submit_range(start, bytes, TLB_EVERY_ASID, TLB_EVERY_HART, cause);
+}
+
+void tlb_flush_kernel_all(enum tlb_cause cause)
+{
+    submit_all(TLB_EVERY_ASID, TLB_EVERY_HART, cause);
+}
+
+void tlb_flush_asid(uint32_t asid, vaddr_t start, uint64_t bytes, uint64_t harts_mask, enum tlb_cause cause)
+{
+    submit_range(start, bytes, asid, harts_mask, cause);
+}
+
+void tlb_flush_asid_all(uint32_t asid, uint64_t harts_mask, enum tlb_cause cause)
+{
+    submit_all(asid, harts_mask, cause);
+}
+
+void tlb_batch_init(struct tlb_batch *batch)
+{
+    batch->count = 0;
+    batch->granules = 0;
+    batch->is_all = false;
+}
+
+void tlb_batch_add(struct tlb_batch *batch, vaddr_t start, uint64_t bytes)
+{
+    batch->granules += bytes / MMU_PAGE_SIZE;
+    if (batch->granules > arch_tlb_flush_all_granules() || bytes == 0)
+        return;
+    for (struct tlb_range *range = batch->range; range < batch->range + batch->count; range++) {
+        bool is_behind = range->start.value + range->bytes == start.value;
+        if (is_behind || start.value + bytes == range->start.value) {
+            range->start = is_behind ? range->start : start;
+            range->bytes += bytes;
+            return;
+        }
+    }
+    if (batch->count == TLB_BATCH_RANGES)
+        batch->is_all = true;
+    else
+        batch->range[batch->count++] = (struct tlb_range){ start, bytes };
+}
+
+void tlb_batch_flush(struct tlb_batch *batch, enum tlb_cause cause)
+{
+    bool is_all = batch->is_all || batch->granules > arch_tlb_flush_all_granules();
+    struct tlb_request request = { .range = batch->range, .range_count = is_all ? 0 : batch->count,
+                                   .asid = TLB_EVERY_ASID, .harts = TLB_EVERY_HART };
+
+    if (batch->granules != 0)
+        submit(&request, cause);
+    tlb_batch_init(batch);
+}
+
+struct tlb_counts tlb_counts(enum tlb_cause cause)
+{
+    struct tlb_counts sum = { 0 };
+
+    for (unsigned hart = 0; hart < MAX_HARTS; hart++) {
+        const struct tlb_counts *own = &counts[hart][cause];
+        sum.local += __atomic_load_n(&own->local, __ATOMIC_RELAXED);
+        sum.remote += __atomic_load_n(&own->remote, __ATOMIC_RELAXED);
+        sum.granules += __atomic_load_n(&own->granules, __ATOMIC_RELAXED);
+        sum.all += __atomic_load_n(&own->all, __ATOMIC_RELAXED);
+        sum.asid += __atomic_load_n(&own->asid, __ATOMIC_RELAXED);
+    }
+    return sum;
+}
+
+// --- Numbers of address spaces.
+
+// As many as are ever in use at once; a hart may have room for more.
+#define ASIDS 1024U
+
+static struct {
+    struct spinlock lock;
+    uint64_t used[ASIDS / 64];     // (L) in use
+    uint64_t stale[ASIDS / 64];    // (L) given back since the last flush: some hart may hold entries of them
+} asids = { .lock = SPINLOCK_INIT(ASID) };
+
+static uint32_t asid_limit(void)
+{
+    return min_of(1U << arch_tlb_asid_bits(), ASIDS);
+}
+
+static uint32_t take_clean_asid(void)
+{
+    for (uint32_t asid = ASID_KERNEL + 1; asid < asid_limit(); asid++) {
+        uint64_t bit = 1UL << asid % 64;
+        if (!((asids.used[asid / 64] | asids.stale[asid / 64]) & bit)) {
+            asids.used[asid / 64] |= bit;
+            return asid;
+        }
+    }
+    return ASID_KERNEL;
+}
+
+uint32_t asid_alloc(void)
+{
+    spin_lock(&asids.lock);
+    uint32_t asid = take_clean_asid();
+    if (asid == ASID_KERNEL) {
+        tlb_flush_kernel_all(TLB_ASID_REUSED);
+        for (unsigned i = 0; i < ASIDS / 64; i++)
+            asids.stale[i] = 0;
+        asid = take_clean_asid();
+    }
+    spin_unlock(&asids.lock);
+    return asid;
+}
+
+void asid_free(uint32_t asid)
+{
+    uint64_t bit = 1UL << asid % 64;
+
+    spin_lock(&asids.lock);
+    BUG_ON(asid == ASID_KERNEL || asid >= asid_limit() || !(asids.used[asid / 64] & bit));
+    asids.used[asid / 64] &= ~bit;
+    asids.stale[asid / 64] |= bit;
+    spin_unlock(&asids.lock);
+}
