@@ -67,7 +67,7 @@ bool guard_memory_init(void)
         vmalloc_area_release(area);
         return false;
     }
-    vmalloc_area_publish(area);
+    vmalloc_area_publish(area, VMALLOC_GUARD, 0);
     memory.base = vaddr_ptr(area->start);
     slab_guard_register(&memory);
     return true;

@@ -253,6 +253,6 @@ void kmap_init(void)
     for (unsigned index = 0; index < KMAP_SLOTS; index++)
         pool.entry[index] = pgtable_granule_entry(&kernel_pgtable, slot_address(index));
     kmap_local_init(vaddr_add(area->start, POOL_BYTES));
-    vmalloc_area_publish(area);
+    vmalloc_area_publish(area, VMALLOC_KMAP, 0);
     pages_set_high_clear(clear_highpage);
 }

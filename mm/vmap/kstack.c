@@ -54,7 +54,7 @@ void *kstack_alloc(void)
             take_down(area);
             return NULL;
         }
-    vmalloc_area_publish(area);
+    vmalloc_area_publish(area, VMALLOC_STACK, 0);
     // Whichever hart first runs on it must not remember that nothing was there: on a stack no fault can be taken.
     tlb_flush_kernel(area->start, area->size, TLB_STACK_MAPPED);
     return vaddr_ptr(area->start);

@@ -47,11 +47,6 @@ static void pte_store(pte_t *slot, pte_t entry)
     __atomic_store(slot, &entry, __ATOMIC_RELEASE);
 }
 
-static bool is_table(pte_t entry)
-{
-    return arch_pte_is_present(entry) && !arch_pte_is_leaf(entry);
-}
-
 static bool range_is_valid(uint64_t va, uint64_t bytes)
 {
     uint64_t last = va + (bytes - 1);
@@ -81,7 +76,7 @@ static pte_t *find_slot(const struct pgtable *table, uint64_t va, unsigned *leve
     for (unsigned at = ROOT_LEVEL;; at--) {
         pte_t *slot = &entries[pt_index(vaddr(va), at)];
         pte_t entry = pte_read(slot);
-        if (at == *level || !is_table(entry)) {
+        if (at == *level || !arch_pte_is_table(entry)) {
             *level = at;
             return slot;
         }
@@ -359,7 +354,7 @@ struct pgtable_walk pgtable_walk(const struct pgtable *table, vaddr_t va)
 
     for (;; walk.level--) {
         pte_t entry = walk.entry[walk.level] = pte_read(&entries[pt_index(va, walk.level)]);
-        if (!is_table(entry))
+        if (!arch_pte_is_table(entry))
             break;
         entries = entries_of(arch_pte_paddr(entry));
     }
@@ -483,7 +478,7 @@ static unsigned detach_below(struct pgtable *table, pte_t *entries, unsigned lev
         pte_t *slot = &entries[pt_index(vaddr(va), level)];
         pte_t entry = pte_read(slot);
         uint64_t entry_last = va | (size - 1);
-        if (is_table(entry)) {
+        if (arch_pte_is_table(entry)) {
             pte_t *below = entries_of(arch_pte_paddr(entry));
             if (level > 1)
                 count += detach_below(table, below, level - 1, va, min_of(entry_last, last), detached);

@@ -59,7 +59,7 @@ static always_inline pte_t *write_entries(pte_t *entry, const struct page *head,
     return show_granules(entry, page_to_phys(head), GRANULES_PER_PAGE << order);
 }
 
-// Blocks of one order whose entries lie in one table; the last ones make the area visible. False: a table is missing.
+// Blocks of one order whose entries lie in one table. False: it is missing.
 static bool put_in(struct filling *filling, struct page **heads, unsigned count, unsigned order)
 {
     struct vmap_front *front = vmap_gate_enter();
@@ -71,8 +71,6 @@ static bool put_in(struct filling *filling, struct page **heads, unsigned count,
         for (unsigned i = 0; i < count; i++)
             entry = order == 0 ? write_entries(entry, heads[i], 0) : write_entries(entry, heads[i], BLOCK_ORDER);
         own_all(filling, heads, count, order);
-        if (left_bytes(filling) == 0)
-            vmalloc_area_publish_inside(front, filling->area);
     }
     vmap_gate_leave(front);
     return entry != NULL;
@@ -171,8 +169,7 @@ static always_inline bool fill_small(struct vmalloc_area *area, unsigned count, 
     unsigned singles = block == NULL ? count : count - (1U << order);
     unsigned got = singles == 0 ? 0 : take_singles(gfp, singles, pages);
 
-    struct vmap_front *front = vmap_gate_enter();
-    pte_t *entry = vmalloc_first_entry(area);
+    pte_t *entry = area->first;
     if (likely(entry != NULL && got == singles)) {
         uint32_t *link = &area->first_page;
         __atomic_thread_fence(__ATOMIC_RELEASE);
@@ -186,11 +183,9 @@ static always_inline bool fill_small(struct vmalloc_area *area, unsigned count, 
         }
         *link = 0;
         area->page_count = count;
-        vmalloc_area_publish_inside(front, area);
-        vmap_gate_leave(front);
+        vmalloc_area_publish(area, VMALLOC_PAGES, count);
         return true;
     }
-    vmap_gate_leave(front);
     if (block != NULL)
         __free_pages(block, order);
     while (got > 0)
@@ -216,9 +211,7 @@ static noinline void *fill_any(struct vmalloc_area *area, gfp_t gfp)
         vmalloc_area_retire(area);
         return NULL;
     }
-    // Larger leaves are mapped without a pass of the gate.
-    if (vmalloc_noted(pte_read(area->note)) == NULL)
-        vmalloc_area_publish(area);
+    vmalloc_area_publish(area, VMALLOC_PAGES, area->page_count);
     return vaddr_ptr(area->start);
 }
 
@@ -273,31 +266,6 @@ void vfree(const void *address)
 {
     if (likely(address != NULL))
         vmalloc_area_free(address, __builtin_return_address(0));
-}
-
-static always_inline void free_block(struct page *head, unsigned order)
-{
-    if (order == 0)
-        __free_page(head);
-    else if (order == 1)
-        __free_pages(head, 1);
-    else if (order == 2)
-        __free_pages(head, 2);
-    else if (order == 3)
-        __free_pages(head, 3);
-    else
-        __free_pages(head, order);
-}
-
-void vmalloc_free_pages(struct vmalloc_area *area)
-{
-    for (uint32_t frame = area->first_page; frame != 0;) {
-        struct page *head = pfn_to_page(pfn(frame));
-        frame = head->next;
-        head->owner = NULL;
-        page_set_type(head, PAGE_RAW);
-        free_block(head, head->order);
-    }
 }
 
 struct page *vmalloc_to_page(const void *address)

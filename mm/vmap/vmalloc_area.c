@@ -78,14 +78,6 @@ int vmalloc_area_map(struct vmalloc_area *area, uint64_t offset, paddr_t phys, u
     return pgtable_map(&kernel_pgtable, vaddr_add(area->start, offset), phys, bytes, prot, 0);
 }
 
-void vmalloc_area_publish(struct vmalloc_area *area)
-{
-    struct vmap_front *front = vmap_gate_enter();
-
-    vmalloc_area_publish_inside(front, area);
-    vmap_gate_leave(front);
-}
-
 // Inside the gate no table goes, so what is looked at is an entry.
 static always_inline struct vmalloc_area *find_inside(vaddr_t start, pte_t **note)
 {
@@ -104,10 +96,10 @@ static always_inline struct vmalloc_area *claim_inside(struct vmap_front *front,
     struct vmalloc_area *area = find_inside(start, &note);
 
     if (unlikely(area == NULL || area->kind != kind || (kind == VMALLOC_RAM && area->page_count != count) ||
-                 vmalloc_noted(pte_swap(note, arch_pte_note(area))) != area))
+                 pte_swap(note, arch_pte_note(area)).value != vmalloc_note(area).value))
         return NULL;
     area->freed_by = caller;
-    front->area_count--;
+    __atomic_fetch_sub(&front->area_count, 1, __ATOMIC_RELAXED);
     return area;
 }
 
@@ -138,30 +130,29 @@ const struct vmalloc_area *vmalloc_area_at(const void *start)
     return area;
 }
 
-// Empties entries of granules, from one on that is known. Where there is no table for granules, either a larger leaf is
-// removed, or there is nothing.
-static always_inline void clear_entries(pte_t *entry, vaddr_t va, uint64_t granules)
+// Empties the entries of an area. Where there is no table for granules, either a larger leaf is removed, or there is
+// nothing.
+static noinline void clear_entries(const struct vmalloc_area *area)
 {
-    for (;;) {
-        uint64_t here = pgtable_entries_here(va, granules);
-        if (likely(entry != NULL)) {
+    vaddr_t va = area->start;
+
+    for (uint64_t granules = area->size / MMU_PAGE_SIZE, here; granules > 0; granules -= here) {
+        pte_t *entry = vmalloc_entry(va);
+        here = pgtable_entries_here(va, granules);
+        if (entry != NULL) {
             pte_clear(entry, here);
         } else {
             int64_t unmapped = pgtable_unmap(&kernel_pgtable, va, here * MMU_PAGE_SIZE);
             // A large leaf lies in the area as a whole, so none is split.
             ASSERT(unmapped >= 0);
         }
-        granules -= here;
-        if (likely(granules == 0))
-            return;
         va = vaddr_add(va, here * MMU_PAGE_SIZE);
-        entry = vmalloc_entry(va);
     }
 }
 
 void vmalloc_area_unmap(struct vmalloc_area *area)
 {
-    clear_entries(vmalloc_entry(area->start), area->start, area->size / MMU_PAGE_SIZE);
+    clear_entries(area);
     tlb_flush_kernel(area->start, area->size, TLB_UNMAP);
 }
 
@@ -172,12 +163,15 @@ void vmalloc_area_release(struct vmalloc_area *area)
     area_give(area);
 }
 
-// Whether so much waits that it is time for a flush.
-static always_inline bool retire_inside(struct vmap_front *front, struct vmalloc_area *area)
+// Whether so much waits that it is time for a flush. All entries of an area of a class are in one table.
+static always_inline bool retire_inside(struct vmap_front *front, struct vmalloc_area *area, enum vmalloc_kind kind)
 {
-    uint64_t *waiting = area->kind == VMALLOC_PAGES ? &front->waiting_owned : &front->waiting_shown;
+    uint64_t *waiting = kind == VMALLOC_PAGES ? &front->waiting_owned : &front->waiting_shown;
 
-    clear_entries(vmalloc_first_entry(area), area->start, area->size / MMU_PAGE_SIZE);
+    if (likely(area->class != VMALLOC_CLASS_NONE && area->first != NULL))
+        pte_clear(area->first, area->size / MMU_PAGE_SIZE);
+    else
+        clear_entries(area);
     area->waiting = front->waiting;
     front->waiting = area;
     *waiting += area->page_count;
@@ -187,10 +181,10 @@ static always_inline bool retire_inside(struct vmap_front *front, struct vmalloc
 void vmalloc_area_retire(struct vmalloc_area *area)
 {
     struct vmap_front *front = vmap_gate_enter();
-    bool is_much = retire_inside(front, area);
+    bool is_much = retire_inside(front, area, (enum vmalloc_kind)area->kind);
 
     if (area->kind == VMALLOC_PAGES)
-        front->page_count += area->page_count;
+        __atomic_fetch_add(&front->page_count, area->page_count, __ATOMIC_RELAXED);
     vmap_gate_leave(front);
     if (is_much)
         vmap_purge();
@@ -207,7 +201,7 @@ static always_inline void free_area(const void *start, enum vmalloc_kind kind, u
         report_no_area(operation, start, caller);
         return;
     }
-    bool is_much = retire_inside(front, area);
+    bool is_much = retire_inside(front, area, kind);
     vmap_gate_leave(front);
     if (unlikely(is_much))
         vmap_purge();

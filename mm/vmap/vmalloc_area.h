@@ -99,19 +99,25 @@ static always_inline struct vmalloc_area *vmalloc_area_take(uint64_t pages, enum
 // Maps a part of it. As pgtable_map.
 int vmalloc_area_map(struct vmalloc_area *area, uint64_t offset, paddr_t phys, uint64_t bytes, unsigned prot);
 
-// The area is complete: makes it visible to others; inside the gate, or not.
+// The area of that kind is complete: makes it visible to others. `pages`: that it owns.
 #define VMALLOC_IN_USE 2U
 
-static always_inline void vmalloc_area_publish_inside(struct vmap_front *front, struct vmalloc_area *area)
+static always_inline pte_t vmalloc_note(const struct vmalloc_area *area)
 {
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    pte_write(area->note, arch_pte_note((const char *)area + VMALLOC_IN_USE));
-    front->area_count++;
-    if (area->kind == VMALLOC_PAGES)
-        front->page_count += area->page_count;
+    return arch_pte_note((const char *)area + VMALLOC_IN_USE);
 }
 
-void vmalloc_area_publish(struct vmalloc_area *area);
+// Counted on this hart, or on the one that the caller was just moved from: atomically, so that it is all the same.
+static always_inline void vmalloc_area_publish(struct vmalloc_area *area, enum vmalloc_kind kind, uint64_t pages)
+{
+    struct vmap_front *front = &arch_this_hart(vmap_front);
+
+    __atomic_fetch_add(&front->area_count, 1, __ATOMIC_RELAXED);
+    if (kind == VMALLOC_PAGES)
+        __atomic_fetch_add(&front->page_count, (int64_t)pages, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    pte_write(area->note, vmalloc_note(area));
+}
 
 // What a note remembers: an area in use, or NULL.
 static always_inline struct vmalloc_area *vmalloc_noted(pte_t note)
@@ -151,9 +157,6 @@ void vmalloc_area_retire(struct vmalloc_area *area);
 // is reported.
 void vmalloc_area_free(const void *start, const void *caller);
 void vmalloc_area_free_ram(const void *start, unsigned count, const void *caller);
-
-// Gives the pages of an area, of whatever it got, back to the page allocator; nobody reaches them.
-void vmalloc_free_pages(struct vmalloc_area *area);
 
 // Notes who freed an area, and the first of those that wait behind it, for reports.
 void vmalloc_freed_note(const struct vmalloc_area *waiting);

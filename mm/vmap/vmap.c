@@ -59,7 +59,7 @@ void *vmap(struct page **pages, unsigned count, unsigned prot)
         vmalloc_area_release(area);
         return NULL;
     }
-    vmalloc_area_publish(area);
+    vmalloc_area_publish(area, VMALLOC_MAP, 0);
     return vaddr_ptr(area->start);
 }
 
@@ -69,35 +69,38 @@ void vunmap(const void *address)
         remove_area(address, VMALLOC_MAP, "vunmap", __builtin_return_address(0));
 }
 
-// The pages from `*done` on whose entries lie in one table, with one pass of the gate; the last ones make the area
-// visible. False: a table is missing, or a page is NULL.
-static always_inline bool show_some(struct vmalloc_area *area, struct page **pages, unsigned *done)
+// The pages from `done` on whose entries lie in one table, at `entry`; returns how far it came. None of them may be
+// NULL: all others have bits of the memmap's address in common.
+static always_inline unsigned show_some(pte_t *entry, struct page **pages, unsigned done, unsigned end, bool *is_good)
 {
-    struct vmap_front *front = vmap_gate_enter();
-    vaddr_t va = vaddr_add(area->start, (uint64_t)*done << PAGE_SHIFT);
-    uint64_t left = (uint64_t)(area->page_count - *done) * GRANULES_PER_PAGE;
-    unsigned end = *done + (unsigned)(pgtable_entries_here(va, left) / GRANULES_PER_PAGE), at = *done;
-    pte_t *entry = at == 0 ? vmalloc_first_entry(area) : vmalloc_entry(va);
+    uintptr_t common = UINTPTR_MAX;
 
-    if (likely(entry != NULL)) {
-        for (; at < end && likely(pages[at] != NULL); at++)
-            entry = show_granules(entry, page_to_phys(pages[at]), GRANULES_PER_PAGE);
-        *done = at;
-        if (at == area->page_count)
-            vmalloc_area_publish_inside(front, area);
+#pragma GCC unroll 4
+    for (; done < end; done++) {
+        common &= (uintptr_t)pages[done];
+        entry = show_granules(entry, page_to_phys(pages[done]), GRANULES_PER_PAGE);
     }
-    vmap_gate_leave(front);
-    return at == end;
+    *is_good = common != 0;
+    return done;
 }
 
-// For reading and writing only, and where a table is missing.
-static noinline bool show_rest(struct vmalloc_area *area, struct page **pages, unsigned done)
+// For areas that do not come with a known entry.
+static noinline bool show_all(struct vmalloc_area *area, struct page **pages)
 {
-    while (done < area->page_count)
-        if (!show_some(area, pages, &done) &&
-            (pages[done] == NULL || pgtable_make_tables(&kernel_pgtable, area->start, area->size) != 0))
+    bool is_good = true;
+
+    for (unsigned done = 0; done < area->page_count && is_good;) {
+        struct vmap_front *front = vmap_gate_enter();
+        vaddr_t va = vaddr_add(area->start, (uint64_t)done << PAGE_SHIFT);
+        uint64_t here = pgtable_entries_here(va, (uint64_t)(area->page_count - done) * GRANULES_PER_PAGE);
+        pte_t *entry = vmalloc_entry(va);
+        if (entry != NULL)
+            done = show_some(entry, pages, done, done + (unsigned)(here / GRANULES_PER_PAGE), &is_good);
+        vmap_gate_leave(front);
+        if (entry == NULL && pgtable_make_tables(&kernel_pgtable, va, here * MMU_PAGE_SIZE) != 0)
             return false;
-    return true;
+    }
+    return is_good;
 }
 
 static cold void *refuse(struct page **pages, unsigned count, const void *caller)
@@ -111,7 +114,7 @@ static cold void *refuse(struct page **pages, unsigned count, const void *caller
 
 void *vm_map_ram(struct page **pages, unsigned count)
 {
-    unsigned done = 0;
+    bool is_good = true;
 
     if (unlikely(pages == NULL || count == 0))
         return refuse(pages, count, __builtin_return_address(0));
@@ -119,8 +122,14 @@ void *vm_map_ram(struct page **pages, unsigned count)
     if (unlikely(area == NULL))
         return NULL;
     area->page_count = count;
-    if (likely(show_some(area, pages, &done) && done == count) || show_rest(area, pages, done))
+    if (likely(area->class != VMALLOC_CLASS_NONE && area->first != NULL))
+        show_some(area->first, pages, 0, count, &is_good);
+    else
+        is_good = show_all(area, pages);
+    if (likely(is_good)) {
+        vmalloc_area_publish(area, VMALLOC_RAM, 0);
         return vaddr_ptr(area->start);
+    }
     vmalloc_area_retire(area);
     return refuse(pages, count, __builtin_return_address(0));
 }
@@ -154,7 +163,7 @@ volatile void *ioremap(paddr_t phys, size_t size)
             vmalloc_report_misuse("ioremap", NULL, "no entry can name that physical address", caller);
         return NULL;
     }
-    vmalloc_area_publish(area);
+    vmalloc_area_publish(area, VMALLOC_IO, 0);
     return (volatile char *)vaddr_ptr(area->start) + inside;
 }
 

@@ -3,10 +3,11 @@
 //
 // Theory
 //
-// Making and freeing an area changes entries of page tables that nobody else uses, and counts and a list of this
-// hart's own: for that harts need not wait for each other. Two things need all of them outside: taking the lists of
-// what was freed, on every hart, and taking emptied tables out of the tree, in which a hart might just be about to write
-// an entry. So the lock is one that readers take on a cache line of their own and a writer takes on all:
+// Making and freeing an area changes entries of page tables that nobody else uses, and a list of this hart's own: for
+// that harts need not wait for each other. Two things need all of them outside: taking the lists of what was freed, on
+// every hart, and taking emptied tables out of the tree, in which a hart might just be about to find an entry. So the
+// lock is one that readers take on a cache line of their own and a writer takes on all. (Who fills an area that comes
+// with a known entry need not even pass: what remembers the area keeps the table.)
 //
 //      hart                                        who closes
 //      is_inside = 1                               is_closed = 1
@@ -28,7 +29,7 @@ struct vmap_front {
     uint32_t is_inside;                    // (A)
     struct vmalloc_area *waiting;          // freed on this hart, unmapped, but perhaps remembered by TLBs; last first
     uint64_t waiting_owned, waiting_shown; // pages that they own, or that others of them showed
-    int64_t area_count, page_count;        // areas made less areas freed here; pages that went to areas less those back
+    int64_t area_count, page_count;        // (A) areas made here less freed; pages that went to areas less those back
 } aligned_to(CACHE_LINE_BYTES);
 
 extern _Thread_local struct vmap_front vmap_front;

@@ -71,12 +71,30 @@ static void forget(const struct taken *taken, enum tlb_cause cause)
     tlb_batch_flush(&batch, cause);
 }
 
+static always_inline void free_block(struct page *head)
+{
+    unsigned order = head->order;
+
+    head->owner = NULL;
+    page_set_type(head, PAGE_RAW);
+    if (likely(order == 0))
+        __free_page(head);
+    else if (order == 2)
+        __free_pages(head, 2);
+    else
+        __free_pages(head, order);
+}
+
 static void give_back(struct vmalloc_area *area)
 {
     while (area != NULL) {
         struct vmalloc_area *next = area->waiting;
-        if (area->kind == VMALLOC_PAGES)
-            vmalloc_free_pages(area);
+        uint32_t frame = area->kind == VMALLOC_PAGES ? area->first_page : 0;
+        while (frame != 0) {
+            struct page *head = pfn_to_page(pfn(frame));
+            frame = head->next;
+            free_block(head);
+        }
         area_give(area);
         area = next;
     }
@@ -109,10 +127,7 @@ static uint64_t purge(bool wants_tables)
     pgtable_free_detached(&tables);
     for (unsigned i = 0; i < taken.list_count; i++)
         give_back(taken.list[i]);
-    // Stays on this hart only for as long as it takes to count.
-    struct vmap_front *front = vmap_gate_enter();
-    front->page_count -= (int64_t)taken.pages;
-    vmap_gate_leave(front);
+    __atomic_fetch_sub(&arch_this_hart(vmap_front).page_count, (int64_t)taken.pages, __ATOMIC_RELAXED);
     __atomic_fetch_sub(&leaving_pages, taken.pages, __ATOMIC_RELAXED);
     return taken.pages;
 }

@@ -10,7 +10,7 @@
 //   ARCH_PT_LEAF_LEVELS                     levels at which a leaf is allowed, counted from 0
 //   pte_t arch_pte_leaf(paddr_t, unsigned prot, unsigned level)
 //   pte_t arch_pte_table(paddr_t)
-//   bool arch_pte_is_present(pte_t), arch_pte_is_leaf(pte_t)
+//   bool arch_pte_is_present(pte_t), arch_pte_is_leaf(pte_t), arch_pte_is_table(pte_t)
 //   paddr_t arch_pte_paddr(pte_t)           of the leaf's memory or of the table
 //   unsigned arch_pte_prot(pte_t)           of a leaf, as PROT_ bits
 //   pte_t arch_pte_pinned(pte_t)            the entry of a table, saying that the table stays where it is

@@ -45,7 +45,7 @@ static always_inline pte_t *pte_of_granule(paddr_t root, vaddr_t va)
 #pragma GCC unroll 8
     for (unsigned level = ARCH_PT_LEVELS - 1; level > 0; level--) {
         pte_t entry = pte_read(&entries[pt_index(va, level)]);
-        if (unlikely(!arch_pte_is_present(entry) || arch_pte_is_leaf(entry)))
+        if (unlikely(!arch_pte_is_table(entry)))
             return NULL;
         entries = phys_to_virt(arch_pte_paddr(entry));
     }

@@ -119,7 +119,7 @@ bool is_vmalloc_addr(const void *address);
 #define VMALLOC_FAULT_TEXT_BYTES 256
 bool vmalloc_fault_text(vaddr_t address, char *text, size_t size);
 
-// Walks the areas in the order of their addresses while nobody can make or free one; the callback must not allocate, and
+// Walks the areas in the order of their addresses while nobody can free one; the callback must not allocate, and
 // takes no lock but the console's.
 void vmalloc_for_each(void (*visit)(const struct vmalloc_area *area, void *context), void *context);
 

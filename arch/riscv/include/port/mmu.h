@@ -44,6 +44,8 @@ static inline pte_t arch_pte_table(paddr_t pa)
 static inline bool arch_pte_is_present(pte_t pte) { return (pte.value & PTE_V) != 0; }
 static inline bool arch_pte_is_leaf(pte_t pte) { return (pte.value & (PTE_R | PTE_W | PTE_X)) != 0; }
 
+static inline bool arch_pte_is_table(pte_t pte) { return (pte.value & (PTE_V | PTE_R | PTE_W | PTE_X)) == PTE_V; }
+
 static inline paddr_t arch_pte_paddr(pte_t pte)
 {
     return paddr((pte.value >> PTE_PPN_SHIFT & PTE_PPN_MASK) << MMU_PAGE_SHIFT);

@@ -34,6 +34,8 @@ static always_inline pte_t arch_pte_table(paddr_t table)
 static always_inline bool arch_pte_is_present(pte_t pte) { return (pte.value & FAKE_PTE_VALID) != 0; }
 static always_inline bool arch_pte_is_leaf(pte_t pte) { return (pte.value & FAKE_PTE_LEAF) != 0; }
 
+static always_inline bool arch_pte_is_table(pte_t pte) { return arch_pte_is_present(pte) && !arch_pte_is_leaf(pte); }
+
 static always_inline paddr_t arch_pte_paddr(pte_t pte)
 {
     return paddr((pte.value & FAKE_PTE_GRANULE_MASK) << MMU_PAGE_SHIFT);
