@@ -244,7 +244,7 @@ static bool make_tables(vaddr_t start)
     if (pgtable_map(&kernel_pgtable, start, paddr(0), WINDOW_BYTES, PROT_KERNEL_RO, 0) != 0)
         return false;
     pgtable_unmap(&kernel_pgtable, start, WINDOW_BYTES);
-    tlb_flush_kernel(start, WINDOW_BYTES, TLB_KMAP_WINDOW);
+    tlb_flush_kernel(start, WINDOW_BYTES, TLB_UNMAP);
     return true;
 }
 
