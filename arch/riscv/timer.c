@@ -10,6 +10,7 @@
 #include <port/csr.h>
 
 static bool has_sstc;              // (C)
+static bool has_svinval;           // (C)
 static uint64_t timer_hz;          // (C)
 
 // Multi-letter extensions stand behind underscores: rv64imac_zicsr_sstc.
@@ -27,12 +28,15 @@ void arch_cpu_init(const char *isa, uint64_t hz)
 {
     has_sstc = isa_has(isa, "sstc");
     timer_hz = hz;
-    riscv_tlb_init(isa_has(isa, "svinval"));
+    has_svinval = isa_has(isa, "svinval");
+    riscv_tlb_init(has_svinval);
     arch_timer_set(UINT64_MAX);
 }
 
 const char *arch_cpu_features(void)
 {
+    if (has_svinval)
+        return has_sstc ? "svinval, sstc timer" : "svinval, SBI timer";
     return has_sstc ? "sstc timer" : "SBI timer";
 }
 

@@ -74,6 +74,7 @@ BOOTARG_CHOICE(init_on_alloc, "0|1", 0, "whether objects are cleared when they a
 BOOTARG_CHOICE(init_on_free, "0|1", 0, "whether objects are cleared when they are freed");
 BOOTARG_CHOICE(objects, "magazines|none", 0, "what stands on every hart in front of the slabs");
 BOOTARG_CHOICE(pcp, "on|off", 0, "whether every hart keeps lists of free pages in front of the zones");
+BOOTARG_CHOICE(tlb, "ipi|sbi", 0, "how flushes reach other harts: by the kernel's own interrupts or the firmware");
 BOOTARG_CHOICE(log, "error|warn|info|debug", CONFIG_LOG_LEVEL, "log lines shown");
 BOOTARG_TEXT(zones, 64, "riscv64", "zones: riscv64, x86-32, flat, or a list such as dma:16M,normal:112M,highmem");
 BOOTARG_TEXT(mode, 16, "shell", "what to do when the kernel is up: shell, test, bench, study, stress");
@@ -313,6 +314,8 @@ static init_code void describe_harts(void)
         if (*at == ' ')
             *at = '_';
     arch_cpu_init(isa, machine.timebase_hz);
+    if (arch_tlb_set_remote(bootarg_choice("tlb") == 1 ? ARCH_TLB_BY_FIRMWARE : ARCH_TLB_BY_INTERRUPT) != 0)
+        refuse("boot argument tlb=%s: this firmware has no remote fences", bootarg_text("tlb"));
 }
 
 static init_code void start_harts(void)

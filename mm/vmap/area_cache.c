@@ -75,7 +75,6 @@ static void destruct(void *object)
 static void construct(struct vmalloc_area *area, unsigned class)
 {
     area->class = (uint8_t)class;
-    area->page_count = 0;
     area->freed_by = NULL;
     if (!take_range(area, PAGE_SIZE << class, PAGE_SIZE << class, PAGE_SIZE))
         area->range_size = 0;
@@ -117,6 +116,8 @@ struct vmalloc_area *area_take_aligned(uint64_t bytes, uint64_t alignment, uint6
 
 void area_give_any(struct vmalloc_area *area)
 {
+    if (area->freed_by != NULL)
+        vmalloc_freed_note(area);
     destruct(area);
     kmem_cache_free(any_size, area);
 }

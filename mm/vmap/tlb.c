@@ -4,10 +4,14 @@
 
 #include <arch/smp.h>
 #include <base/assert.h>
+#include <base/bits.h>
+#include <base/string.h>
 #include <sync/spinlock.h>
 
 // (A) A hart adds to its own line; one that was moved in between, to its neighbour's, where the sum is the same.
-static struct tlb_counts counts[MAX_HARTS][TLB_CAUSE_COUNT] aligned_to(CACHE_LINE_BYTES);
+static struct hart_counts {
+    struct tlb_counts of[TLB_CAUSE_COUNT];
+} aligned_to(CACHE_LINE_BYTES) counts[MAX_HARTS];
 
 static tlb_flush_hook_t flush_hook;
 
@@ -29,7 +33,7 @@ void tlb_set_flush_hook(tlb_flush_hook_t hook)
 
 static struct tlb_counts *own_counts(enum tlb_cause cause)
 {
-    return &counts[arch_hart_index()][cause];
+    return &counts[arch_hart_index()].of[cause];
 }
 
 static void add(uint64_t *count, uint64_t more)
@@ -126,7 +130,7 @@ void tlb_batch_init(struct tlb_batch *batch)
 void tlb_batch_add(struct tlb_batch *batch, vaddr_t start, uint64_t bytes)
 {
     batch->granules += bytes / MMU_PAGE_SIZE;
-    if (batch->granules > arch_tlb_flush_all_granules() || bytes == 0)
+    if (bytes == 0)
         return;
     for (struct tlb_range *range = batch->range; range < batch->range + batch->count; range++) {
         bool is_behind = range->start.value + range->bytes == start.value;
@@ -148,7 +152,7 @@ void tlb_batch_flush(struct tlb_batch *batch, enum tlb_cause cause)
     struct tlb_request request = { .range = batch->range, .range_count = is_all ? 0 : batch->count,
                                    .asid = TLB_EVERY_ASID, .harts = TLB_EVERY_HART };
 
-    if (batch->granules != 0)
+    if (batch->count != 0)
         submit(&request, cause);
     tlb_batch_init(batch);
 }
@@ -158,7 +162,7 @@ struct tlb_counts tlb_counts(enum tlb_cause cause)
     struct tlb_counts sum = { 0 };
 
     for (unsigned hart = 0; hart < MAX_HARTS; hart++) {
-        const struct tlb_counts *own = &counts[hart][cause];
+        const struct tlb_counts *own = &counts[hart].of[cause];
         sum.local += __atomic_load_n(&own->local, __ATOMIC_RELAXED);
         sum.remote += __atomic_load_n(&own->remote, __ATOMIC_RELAXED);
         sum.granules += __atomic_load_n(&own->granules, __ATOMIC_RELAXED);
@@ -177,7 +181,8 @@ static struct {
     struct spinlock lock;
     uint64_t used[ASIDS / 64];     // (L) in use
     uint64_t stale[ASIDS / 64];    // (L) given back since the last flush: some hart may hold entries of them
-} asids = { .lock = SPINLOCK_INIT(ASID) };
+    unsigned stale_count;          // (L)
+} asids = { .lock = SPINLOCK_INIT(ASID), .used[0] = 1UL << ASID_KERNEL };
 
 static uint32_t asid_limit(void)
 {
@@ -186,11 +191,11 @@ static uint32_t asid_limit(void)
 
 static uint32_t take_clean_asid(void)
 {
-    for (uint32_t asid = ASID_KERNEL + 1; asid < asid_limit(); asid++) {
-        uint64_t bit = 1UL << asid % 64;
-        if (!((asids.used[asid / 64] | asids.stale[asid / 64]) & bit)) {
-            asids.used[asid / 64] |= bit;
-            return asid;
+    for (uint32_t word = 0; word * 64 < asid_limit(); word++) {
+        uint64_t clean = ~(asids.used[word] | asids.stale[word]) & low_bits(asid_limit() - word * 64);
+        if (clean != 0) {
+            asids.used[word] |= clean & -clean;
+            return word * 64 + lowest_bit(clean);
         }
     }
     return ASID_KERNEL;
@@ -200,10 +205,11 @@ uint32_t asid_alloc(void)
 {
     spin_lock(&asids.lock);
     uint32_t asid = take_clean_asid();
-    if (asid == ASID_KERNEL) {
+    if (asid == ASID_KERNEL && asids.stale_count != 0) {
+        // Section 4.2.1: an ASID that gets another page table is fenced before its use, where it has been used.
         tlb_flush_kernel_all(TLB_ASID_REUSED);
-        for (unsigned i = 0; i < ASIDS / 64; i++)
-            asids.stale[i] = 0;
+        memset(asids.stale, 0, sizeof asids.stale);
+        asids.stale_count = 0;
         asid = take_clean_asid();
     }
     spin_unlock(&asids.lock);
@@ -218,5 +224,6 @@ void asid_free(uint32_t asid)
     BUG_ON(asid == ASID_KERNEL || asid >= asid_limit() || !(asids.used[asid / 64] & bit));
     asids.used[asid / 64] &= ~bit;
     asids.stale[asid / 64] |= bit;
+    asids.stale_count++;
     spin_unlock(&asids.lock);
 }

@@ -204,6 +204,7 @@ static noinline bool is_size_good(const char *operation, size_t size, const void
 
 static noinline void *fill_any(struct vmalloc_area *area, gfp_t gfp)
 {
+    area->page_count = 0;
     struct filling filling = { .area = area, .link = &area->first_page, .order = HUGE_ORDER, .gfp = gfp };
     bool is_full = fill(&filling);
     *filling.link = 0;

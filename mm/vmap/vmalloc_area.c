@@ -158,8 +158,6 @@ void vmalloc_area_unmap(struct vmalloc_area *area)
 
 void vmalloc_area_release(struct vmalloc_area *area)
 {
-    if (area->freed_by != NULL)
-        vmalloc_freed_note(area);
     area_give(area);
 }
 

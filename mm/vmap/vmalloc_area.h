@@ -44,7 +44,8 @@ static always_inline pte_t *show_granules(pte_t *entry, paddr_t first, unsigned 
 struct vmalloc_area *area_take_aligned(uint64_t bytes, uint64_t alignment, uint64_t guard_below);
 void area_give_any(struct vmalloc_area *area);
 
-// The same for few pages out of the caches, with `page_count` and `freed_by` 0.
+// The same for few pages out of the caches; what is not said to stay as long as the addresses is as the last user left
+// it.
 #define AREA_CLASS_PAGES 16
 extern const uint8_t area_class_of[AREA_CLASS_PAGES + 1];
 extern struct kmem_cache *area_of_class[VMALLOC_CLASS_NONE];
@@ -68,8 +69,6 @@ static always_inline void area_give(struct vmalloc_area *area)
         area_give_any(area);
         return;
     }
-    area->page_count = 0;
-    area->freed_by = NULL;
     kmem_cache_free(area_of_class[area->class], area);
 }
 
@@ -158,8 +157,8 @@ void vmalloc_area_retire(struct vmalloc_area *area);
 void vmalloc_area_free(const void *start, const void *caller);
 void vmalloc_area_free_ram(const void *start, unsigned count, const void *caller);
 
-// Notes who freed an area, and the first of those that wait behind it, for reports.
-void vmalloc_freed_note(const struct vmalloc_area *waiting);
+// Notes who freed an area whose bookkeeping goes, for reports.
+void vmalloc_freed_note(const struct vmalloc_area *area);
 
 // vmalloc in the name of the public call (`operation`) and of who made it, of pages as gfp says: it may sleep.
 void *vmalloc_for(const char *operation, size_t size, gfp_t gfp, const void *caller);

@@ -2,12 +2,10 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include "vmalloc_area.h"
 
-#include <arch/smp.h>
 #include <base/format.h>
 #include <debug/symbols.h>
 
 #define AREAS_KEPT 64
-#define WAITING_FOLLOWED 65536
 
 _Static_assert(VMALLOC_FAULT_TEXT_BYTES >= 2 * (SYMBOL_NAME_BYTES + 16) + 80, "there is room for two names");
 
@@ -18,7 +16,7 @@ struct freed {
     const void *allocated_by, *freed_by;
 };
 
-// In the order of flushes, round and round.
+// Of areas that were freed and whose bookkeeping is gone; in the order of freeing, round and round.
 static struct freed kept[AREAS_KEPT];
 static uint64_t freed_count;       // (A)
 
@@ -27,10 +25,9 @@ static struct freed freed_of(const struct vmalloc_area *area)
     return (struct freed){ area->start, area->size, (enum vmalloc_kind)area->kind, area->caller, area->freed_by };
 }
 
-void vmalloc_freed_note(const struct vmalloc_area *waiting)
+void vmalloc_freed_note(const struct vmalloc_area *area)
 {
-    for (unsigned i = 0; i < AREAS_KEPT && waiting != NULL; i++, waiting = waiting->waiting)
-        kept[__atomic_fetch_add(&freed_count, 1, __ATOMIC_RELAXED) % AREAS_KEPT] = freed_of(waiting);
+    kept[__atomic_fetch_add(&freed_count, 1, __ATOMIC_RELAXED) % AREAS_KEPT] = freed_of(area);
 }
 
 static bool held(const struct freed *freed, vaddr_t address)
@@ -38,16 +35,20 @@ static bool held(const struct freed *freed, vaddr_t address)
     return address.value - freed->start.value < freed->size;
 }
 
-// The lists may change meanwhile, or be damaged: so they are followed only so far.
-static bool find_waiting(vaddr_t address, struct freed *freed)
+// What the entries below the address remember: an area that was freed, and whose addresses nobody has had since.
+static bool find_remembered(vaddr_t address, struct freed *freed)
 {
-    for (unsigned index = 0; index < arch_hart_count(); index++) {
-        const struct vmalloc_area *area = per_hart_of(vmap_front, index)->waiting;
-        for (unsigned i = 0; i < WAITING_FOLLOWED && area != NULL; i++, area = area->waiting) {
-            *freed = freed_of(area);
-            if (held(freed, address))
-                return true;
-        }
+    uint64_t granules = (AREA_CLASS_PAGES + 1) * GRANULES_PER_PAGE;
+    vaddr_t va = vaddr(align_down(address.value, MMU_PAGE_SIZE));
+
+    for (; granules > 0 && va.value > ARCH_VMALLOC_BASE; granules--) {
+        va = vaddr(va.value - MMU_PAGE_SIZE);
+        const pte_t *entry = vmalloc_entry(va);
+        uintptr_t noted = entry != NULL ? (uintptr_t)arch_pte_noted(pte_read(entry)) : 0;
+        if (noted == 0)
+            continue;
+        *freed = freed_of((const struct vmalloc_area *)(noted & ~(uintptr_t)VMALLOC_IN_USE));
+        return (noted & VMALLOC_IN_USE) == 0 && freed->freed_by != NULL && held(freed, address);
     }
     return false;
 }
@@ -88,7 +89,7 @@ bool vmalloc_fault_text(vaddr_t address, char *text, size_t size)
                     area->start.value, allocated_by);
         return true;
     }
-    if (!find_waiting(address, &freed) && !find_kept(address, &freed))
+    if (!find_remembered(address, &freed) && !find_kept(address, &freed))
         return false;
     symbol_format(allocated_by, sizeof(allocated_by), (uintptr_t)freed.allocated_by);
     symbol_format(freed_by, sizeof(freed_by), (uintptr_t)freed.freed_by);

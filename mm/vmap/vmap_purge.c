@@ -120,8 +120,6 @@ static uint64_t purge(bool wants_tables)
         else
             forget(&taken, TLB_VMALLOC_PURGE);
         flush_count++;
-        for (unsigned i = 0; i < taken.list_count; i++)
-            vmalloc_freed_note(taken.list[i]);
     }
     spin_unlock(&purge_lock);
     pgtable_free_detached(&tables);

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <fake_arch.h>
 
+#include <arch/smp.h>
 #include <arch/uaccess.h>
 #include <ktest/ktest.h>
 #include <mm/page_alloc.h>
@@ -144,6 +145,71 @@ KTEST(fake_tlb, shows_a_forgotten_flush)
     tlb_flush_kernel(vaddr_of(start), 2 * PAGE_SIZE, TLB_UNMAP);
     EXPECT(!can_read(start));
     tlb_flush_kernel(vaddr_of(start), 2 * PAGE_SIZE, TLB_UNMAP);
+}
+
+static void change_behind_one(unsigned index, void *argument)
+{
+    static unsigned read_count, changed;
+    struct area *area = argument;
+    uint8_t value = 0;
+
+    EXPECT(can_read(area->start));
+    __atomic_fetch_add(&read_count, 1, __ATOMIC_ACQ_REL);
+    if (index == 0) {
+        for (unsigned round = 0; __atomic_load_n(&read_count, __ATOMIC_ACQUIRE) < arch_hart_count(); round++)
+            arch_relax(round);
+        remap(area, area->page[1], PROT_KERNEL_RW);
+        struct tlb_range range = { vaddr_of(area->start), PAGE_SIZE };
+        arch_tlb_flush(&(struct tlb_request){ .range = &range, .range_count = 1, .asid = TLB_EVERY_ASID,
+                                              .harts = TLB_EVERY_HART & ~2UL });
+        __atomic_store_n(&changed, 1, __ATOMIC_RELEASE);
+    }
+    for (unsigned round = 0; __atomic_load_n(&changed, __ATOMIC_ACQUIRE) == 0; round++)
+        arch_relax(round);
+    EXPECT(arch_probe_read(area->start, &value));
+    EXPECT_EQ(value, index == 1 ? 'a' : 'b');
+    EXPECT_EQ(fake_tlb_stale_granules(index, vaddr_of(area->start), PAGE_SIZE), index == 1 ? GRANULES_PER_PAGE : 0);
+}
+
+// Every hart has a TLB of its own: the one that a flush leaves out goes on reading what was there before.
+KTEST(fake_tlb, is_every_harts_own)
+{
+    struct area area;
+
+    if (arch_hart_count() < 2)
+        ktest_skip("one hart");
+    REQUIRE(area_open(&area));
+    for (uint64_t offset = 0; offset < PAGE_SIZE; offset += MMU_PAGE_SIZE)
+        fake_tlb_load(1, vaddr_of(area.start + offset), MMU_PAGE_SIZE);
+    ktest_run_on_harts(change_behind_one, &area);
+    remap(&area, area.page[0], PROT_KERNEL_RW);
+    area_close(&area);
+}
+
+// A flush of one address space leaves global entries and those of others.
+KTEST(fake_tlb, tells_address_spaces_apart)
+{
+    struct area area;
+
+    REQUIRE(area_open(&area));
+    vaddr_t own = vaddr_of(area.start), global = vaddr_of(area.start + PAGE_SIZE);
+    remap(&area, area.page[0], PROT_READ | PROT_WRITE);
+    fake_tlb_use_asid(0, 5);
+    fake_tlb_load(0, own, PAGE_SIZE);
+    fake_tlb_load(0, global, PAGE_SIZE);
+    for (uint32_t asid = 4; asid <= 5; asid++) {
+        tlb_flush_asid_all(asid, 1, TLB_UNMAP);
+        EXPECT_EQ(fake_tlb_holds(own), asid == 4);
+        EXPECT(fake_tlb_holds(global));
+    }
+    fake_tlb_load(0, own, PAGE_SIZE);
+    tlb_flush_asid(5, own, PAGE_SIZE, 2, TLB_UNMAP);
+    EXPECT(fake_tlb_holds(own));
+    tlb_flush_asid(5, own, PAGE_SIZE, 1, TLB_UNMAP);
+    EXPECT(!fake_tlb_holds(own));
+    fake_tlb_use_asid(0, 0);
+    remap(&area, area.page[0], PROT_KERNEL_RW);
+    area_close(&area);
 }
 
 // Outside of RAM and of what is mapped, every access faults; inside, none does.

@@ -15,11 +15,13 @@
 #include <debug/klog.h>
 #include <fake_arch.h>
 #include <ktest/ktest.h>
+#include <mm/guard_memory.h>
 #include <mm/kernel_map.h>
 #include <mm/kmap.h>
 #include <mm/memblock.h>
 #include <mm/page_history.h>
 #include <mm/pgtable.h>
+#include <mm/slab_guard.h>
 #include <mm/zone.h>
 
 #define MAX_RAM 8
@@ -166,6 +168,9 @@ static void start_mm(const struct kernel_image *image)
     arch_mmu_activate(kernel_pgtable.root);
     page_history_init();
     host_start_allocators();
+    slab_guard_set_interval(1);
+    if (!guard_memory_init())
+        panic("no memory for guarded objects");
     kmap_init();
     kernel_map_free_init(image);
 }

@@ -24,22 +24,20 @@
 #include <arch/tlb.h>
 
 #define TLB_CAUSES(CAUSE) \
-    CAUSE(AREA_MAPPED, "area mapped")               /* an area of the vmalloc space has entries now */ \
-    CAUSE(VMALLOC_PURGE, "vmalloc purge")       /* areas that were freed earlier are given back together */ \
+    CAUSE(VMALLOC_PURGE, "vmalloc purge")               /* areas that were freed earlier go together */ \
     CAUSE(UNMAP, "unmap")                               /* entries removed, their memory and addresses free for use */ \
-    CAUSE(TABLE_FREED, "table freed")           /* an entry above a leaf was removed */ \
-    CAUSE(PROTECT, "protect")                   /* a leaf's rights changed */ \
-    CAUSE(STACK_MAPPED, "stack mapped")         /* on which no hart could take a fault */ \
-    CAUSE(KMAP_FILLED, "kmap filled")           /* a slot of the pool shows a page */ \
-    CAUSE(KMAP_EMPTIED, "kmap emptied")         /* slots of the pool that nobody uses any more */ \
-    CAUSE(KMAP_LOCAL_FILLED, "kmap local filled") \
-    CAUSE(KMAP_LOCAL_EMPTIED, "kmap local emptied") \
-    CAUSE(KMAP_WINDOW, "kmap window")           /* mapped once for the sake of its tables */ \
-    CAUSE(INIT_FREED, "init freed")             /* start-up's sections were unmapped */ \
-    CAUSE(GUARD_SHOWN, "guard shown")           /* a page of guarded objects */ \
-    CAUSE(GUARD_HIDDEN, "guard hidden") \
-    CAUSE(SPURIOUS, "spurious fault")           /* a fault that the tables do not justify */ \
-    CAUSE(ASID_REUSED, "asid reused")           /* another address space gets the number */
+    CAUSE(TABLE_FREED, "table freed")                   /* an entry above a leaf removed, its table free for use */ \
+    CAUSE(PROTECT, "protect")                           /* a leaf's rights changed */ \
+    CAUSE(STACK_MAPPED, "stack mapped")                 /* new entries where no hart can take a fault */ \
+    CAUSE(KMAP_FILLED, "kmap filled")                   /* a slot of the pool shows a page */ \
+    CAUSE(KMAP_EMPTIED, "kmap emptied")                 /* slots of the pool that nobody uses any more */ \
+    CAUSE(KMAP_LOCAL_FILLED, "kmap local filled")       /* a slot of this hart shows a page */ \
+    CAUSE(KMAP_LOCAL_EMPTIED, "kmap local emptied")     /* and no more */ \
+    CAUSE(INIT_FREED, "init freed")                     /* start-up's sections were unmapped */ \
+    CAUSE(GUARD_SHOWN, "guard shown")                   /* a page of guarded objects is in use */ \
+    CAUSE(GUARD_HIDDEN, "guard hidden")                 /* and no more */ \
+    CAUSE(SPURIOUS, "spurious fault")                   /* a fault that the tables do not justify */ \
+    CAUSE(ASID_REUSED, "asid reused")                   /* another address space gets the number */
 
 enum tlb_cause {
 #define TLB_CAUSE_ENTRY(name, text) TLB_##name,
@@ -66,8 +64,8 @@ void tlb_flush_kernel_all(enum tlb_cause cause);
 struct tlb_batch {
     struct tlb_range range[TLB_BATCH_RANGES];
     unsigned count;
-    uint64_t granules;             // of all ranges; more than arch_tlb_flush_all_granules(): everything
-    bool is_all;                   // there was no room for a range
+    bool is_all;                   // everything, whatever else was added
+    uint64_t granules;             // of all ranges
 };
 
 void tlb_batch_init(struct tlb_batch *batch);
@@ -88,7 +86,8 @@ void tlb_flush_asid_all(uint32_t asid, uint64_t harts_mask, enum tlb_cause cause
 #define ASID_KERNEL 0
 
 // A number that nobody uses, and of which no hart holds an entry: those given back are flushed all at once, on all
-// harts, when no other is left. ASID_KERNEL when all are in use. Process context.
+// harts, when no other is left. ASID_KERNEL when all are in use, or the harts have none: then whoever switches address
+// spaces flushes. Process context.
 uint32_t asid_alloc(void);
 
 // The address space runs on no hart any more.

@@ -28,7 +28,7 @@ void fake_arch_init(unsigned hart_count)
     // granule.
     linux_reserve(ARCH_MEMMAP_BASE, MAX_PFN * sizeof(struct page), true);
     linux_reserve(PAGE_GROUPS_BASE, MAX_PFN / GROUP_PAGES * sizeof(struct page_group), true);
-    fake_tlb_init();
+    fake_tlb_init(hart_count);
     fake_harts_init(hart_count);
 }
 

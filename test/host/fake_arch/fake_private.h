@@ -4,7 +4,7 @@
 
 #include <base/addr.h>
 
-void fake_tlb_init(void);
+void fake_tlb_init(unsigned hart_count);
 void fake_harts_init(unsigned hart_count);
 
 // Gives the calling POSIX thread its hart's index, and makes it a thread that can sleep.

@@ -1,4 +1,4 @@
-// The fake port's MMU: an exact TLB over the vmalloc space, filled by faults and emptied by flushes.
+// The fake port's MMU: an exact TLB of every hart, filled by faults and emptied by flushes.
 // SPDX-License-Identifier: BSD-2-Clause
 #define _GNU_SOURCE
 #include <fake_arch.h>
@@ -8,31 +8,48 @@
 
 #include <arch/layout.h>
 #include <arch/mmu.h>
+#include <arch/smp.h>
 #include <arch/tlb.h>
 #include <arch/uaccess.h>
 #include <base/assert.h>
+#include <base/bits.h>
 #include <base/format.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <ucontext.h>
 
-// Few, so that numbers come round soon.
-#define FAKE_ASID_BITS 7
+#define GRANULES ((ARCH_VMALLOC_END - ARCH_DIRECT_BASE) >> MMU_PAGE_SHIFT)
 
-#define TLB_GRANULES ((ARCH_VMALLOC_END - ARCH_VMALLOC_BASE) >> MMU_PAGE_SHIFT)
+// Few, so that numbers come round soon; and more granules than most cases flush, since those count them.
+#define FAKE_ASID_BITS 7
+#define FAKE_FLUSH_ALL_GRANULES 2048
 
 // x86 page-fault error code (Intel SDM volume 3, section 4.7).
 #define FAULT_WRITE (1U << 1)
 #define FAULT_FETCH (1U << 4)
 
-// What the TLB knows of a granule; with ENTRY_LEAF, the leaf's PROT_ bits stand below.
-#define ENTRY_UNKNOWN 0
-#define ENTRY_NO_LEAF (1U << 6)
-#define ENTRY_LEAF (1U << 7)
+// What a hart knows of a granule; 0: nothing.
+//
+//    63      52 51                12   11      10    9 ... 6   5 ... 0
+//   +----------+--------------------+-------+------+---------+---------+
+//   |   ASID   | of the granule     | known | leaf |    0    |  prot   |
+//   +----------+--------------------+-------+------+---------+---------+
+#define ENTRY_ASID_SHIFT 52
+#define ENTRY_ADDRESS (low_bits(ENTRY_ASID_SHIFT) & -MMU_PAGE_SIZE)
+#define ENTRY_KNOWN (1UL << 11)
+#define ENTRY_LEAF (1UL << 10)
+#define ENTRY_RIGHTS (PROT_READ | PROT_WRITE | PROT_EXEC)
 
-static uint8_t tlb[TLB_GRANULES];
-static uint64_t tlb_known;                 // entries that are not ENTRY_UNKNOWN
+// Entries by granule, from the direct map's start on. All that are not 0 lie in [first, end).
+struct entries {
+    uint64_t *entry;
+    uint64_t known, first, end;
+};
+
+static struct entries tlb[MAX_HARTS];
+static uint32_t asid_in_use[MAX_HARTS];
+static struct entries shown;               // the process's mappings in the vmalloc space, by the entries they show
 static bool ignore_flushes;
 static struct fake_tlb_stats stats;
 static paddr_t active_root;
@@ -55,29 +72,52 @@ static void unlock_tlb(void)
 
 static uint64_t granule_of(uint64_t address)
 {
-    return (address - ARCH_VMALLOC_BASE) >> MMU_PAGE_SHIFT;
+    return (address - ARCH_DIRECT_BASE) >> MMU_PAGE_SHIFT;
+}
+
+static bool is_vmalloc(uint64_t address)
+{
+    return address >= ARCH_VMALLOC_BASE && address < ARCH_VMALLOC_END;
+}
+
+static void entries_init(struct entries *entries)
+{
+    *entries = (struct entries){ .entry = linux_zeros(GRANULES * sizeof(uint64_t)), .first = GRANULES };
+}
+
+static void put(struct entries *entries, uint64_t granule, uint64_t entry)
+{
+    entries->known += (entry != 0) - (uint64_t)(entries->entry[granule] != 0);
+    entries->entry[granule] = entry;
+    if (entry != 0) {
+        entries->first = min_of(entries->first, granule);
+        entries->end = max_of(entries->end, granule + 1);
+    } else if (entries->known == 0) {
+        entries->first = GRANULES;
+        entries->end = 0;
+    }
 }
 
 // As the hardware would, by the entries in memory alone.
-static uint8_t walk(vaddr_t address, paddr_t *granule)
+static uint64_t walk(vaddr_t address)
 {
     paddr_t table = active_root;
 
     if (!is_active)
-        return ENTRY_NO_LEAF;
+        return ENTRY_KNOWN;
     for (unsigned level = ARCH_PT_LEVELS - 1;; level--) {
         if (!is_aligned(table.value, MMU_PAGE_SIZE) || !fake_ram_contains(table))
             panic("page table at %#lx, which is no RAM", table.value);
         const pte_t *entries = (const pte_t *)(table.value + ARCH_DIRECT_BASE);
         pte_t pte = { __atomic_load_n(&entries[pt_index(address, level)].value, __ATOMIC_RELAXED) };
         if (!arch_pte_is_present(pte))
-            return ENTRY_NO_LEAF;
+            return ENTRY_KNOWN;
         if (arch_pte_is_leaf(pte)) {
             uint64_t inside = align_down(address.value, MMU_PAGE_SIZE) & (pt_level_size(level) - 1);
             if (level >= ARCH_PT_LEAF_LEVELS || !is_aligned(arch_pte_paddr(pte).value, pt_level_size(level)))
                 panic("page-table entry %#lx is no leaf for level %u", pte.value, level);
-            *granule = paddr_add(arch_pte_paddr(pte), inside);
-            return (uint8_t)(ENTRY_LEAF | (arch_pte_prot(pte) & (PROT_READ | PROT_WRITE | PROT_EXEC)));
+            return ((arch_pte_paddr(pte).value + inside) & ENTRY_ADDRESS) | ENTRY_KNOWN | ENTRY_LEAF |
+                   arch_pte_prot(pte);
         }
         if (level == 0)
             panic("page-table entry %#lx names a table at level 0", pte.value);
@@ -85,25 +125,46 @@ static uint8_t walk(vaddr_t address, paddr_t *granule)
     }
 }
 
-// Makes the access possible if the TLB, or else the tables, allow it.
+// What the hart goes by for an address now, 0 when it has to walk. An entry of another address space is none.
+static uint64_t known_entry(unsigned hart, uint64_t granule)
+{
+    uint64_t entry = tlb[hart].entry[granule];
+    bool is_global = (entry & ENTRY_LEAF) != 0 && (entry & PROT_GLOBAL) != 0;
+
+    return is_global || entry >> ENTRY_ASID_SHIFT == asid_in_use[hart] ? entry & low_bits(ENTRY_ASID_SHIFT) : 0;
+}
+
+static uint64_t look_up(unsigned hart, uint64_t address)
+{
+    uint64_t granule = granule_of(address), entry = known_entry(hart, granule);
+
+    if (entry == 0) {
+        entry = walk(vaddr(address));
+        put(&tlb[hart], granule, entry | (uint64_t)asid_in_use[hart] << ENTRY_ASID_SHIFT);
+        stats.fills += (entry & ENTRY_LEAF) != 0;
+    }
+    return entry;
+}
+
+// Makes the access possible if this hart's TLB, or else the tables, allow it. What the process has mapped there may be
+// what another hart knows, so it is made what this one does.
 static bool translate(uint64_t address, unsigned needed)
 {
     uint64_t granule = granule_of(address);
-    bool allowed;
 
     lock_tlb();
-    // That nothing was there is answered as the kernel does (lib/init/fault.c): by a fence and another look.
-    if (tlb[granule] == ENTRY_UNKNOWN || tlb[granule] == ENTRY_NO_LEAF) {
-        paddr_t phys = { 0 };
-        tlb_known += tlb[granule] == ENTRY_UNKNOWN;
-        unsigned entry = tlb[granule] = walk(vaddr(address), &phys);
-        if (entry & ENTRY_LEAF) {
-            stats.fills++;
-            linux_map_phys(align_down(address, MMU_PAGE_SIZE), MMU_PAGE_SIZE, phys.value, entry & PROT_READ,
-                           entry & PROT_WRITE, entry & PROT_EXEC);
-        }
+    uint64_t entry = look_up(arch_hart_index(), address);
+    if ((entry & ENTRY_LEAF) == 0) {
+        // That nothing was there is answered as the kernel does (lib/init/fault.c): by a fence and another look.
+        put(&tlb[arch_hart_index()], granule, 0);
+        entry = look_up(arch_hart_index(), address);
     }
-    allowed = (tlb[granule] & ENTRY_LEAF) != 0 && (tlb[granule] & needed) == needed;
+    bool allowed = (entry & ENTRY_LEAF) != 0 && (entry & needed) == needed;
+    if (allowed && shown.entry[granule] != entry) {
+        linux_map_phys(align_down(address, MMU_PAGE_SIZE), MMU_PAGE_SIZE, entry & ENTRY_ADDRESS, entry & PROT_READ,
+                       entry & PROT_WRITE, entry & PROT_EXEC);
+        put(&shown, granule, entry);
+    }
     stats.faults += !allowed;
     unlock_tlb();
     return allowed;
@@ -115,7 +176,7 @@ static void on_fault(int signal_number unused_arg, siginfo_t *info, void *contex
     uint64_t address = (uint64_t)info->si_addr;
     unsigned needed = error & FAULT_FETCH ? PROT_EXEC : error & FAULT_WRITE ? PROT_WRITE : PROT_READ;
 
-    if (address >= ARCH_VMALLOC_BASE && address < ARCH_VMALLOC_END && translate(address, needed))
+    if (is_vmalloc(address) && translate(address, needed))
         return;
     if (fault_expected) {
         fault_expected = false;
@@ -125,11 +186,18 @@ static void on_fault(int signal_number unused_arg, siginfo_t *info, void *contex
           needed == PROT_EXEC ? "fetch" : needed == PROT_WRITE ? "write" : "read", address);
 }
 
+// By this hart's TLB, also where another hart's entry is what the process has mapped. Elsewhere all memory is simply
+// there.
+static bool may_access(uint64_t address, unsigned needed)
+{
+    return !is_vmalloc(address) || translate(address, needed);
+}
+
 // The landing for a fault is set around a single access; after it the function that set it returns false. The
 // signal mask is put back too: under a sanitizer the handler runs with everything masked.
-#define PROBE(access) \
+#define PROBE(needed, access) \
     do { \
-        if (sigsetjmp(after_fault, 1) != 0) \
+        if (!may_access((uint64_t)address, needed) || sigsetjmp(after_fault, 1) != 0) \
             return false; \
         fault_expected = true; \
         access; \
@@ -142,22 +210,22 @@ static void on_fault(int signal_number unused_arg, siginfo_t *info, void *contex
 
 UNCHECKED bool arch_probe_read(const volatile void *address, uint8_t *value)
 {
-    PROBE(*value = *(const volatile uint8_t *)address);
+    PROBE(PROT_READ, *value = *(const volatile uint8_t *)address);
 }
 
 UNCHECKED bool fake_try_load(const uint64_t *address, uint64_t *value)
 {
-    PROBE(*value = *(const volatile uint64_t *)address);
+    PROBE(PROT_READ, *value = *(const volatile uint64_t *)address);
 }
 
 UNCHECKED bool arch_probe_write(volatile void *address, uint8_t value)
 {
-    PROBE(*(volatile uint8_t *)address = value);
+    PROBE(PROT_WRITE, *(volatile uint8_t *)address = value);
 }
 
 UNCHECKED bool arch_probe_exec(const volatile void *address)
 {
-    PROBE(((void (*)(void))(uintptr_t)address)());
+    PROBE(PROT_EXEC, ((void (*)(void))(uintptr_t)address)());
 }
 
 void arch_write_return(void *address)
@@ -165,66 +233,95 @@ void arch_write_return(void *address)
     *(uint8_t *)address = 0xc3;
 }
 
-void fake_tlb_init(void)
+void fake_tlb_init(unsigned hart_count)
 {
     struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER };
 
+    for (unsigned hart = 0; hart < hart_count; hart++)
+        entries_init(&tlb[hart]);
+    entries_init(&shown);
     linux_reserve(ARCH_VMALLOC_BASE, ARCH_VMALLOC_END - ARCH_VMALLOC_BASE, false);
     sigemptyset(&action.sa_mask);
     if (sigaction(SIGSEGV, &action, NULL) != 0 || sigaction(SIGBUS, &action, NULL) != 0)
         panic("no fault handler");
 }
 
-// Forgets granules [first, end) of the space; neighbours go by one system call.
-static void drop(uint64_t first, uint64_t end)
+static bool is_of(uint64_t entry, uint32_t asid)
 {
-    for (uint64_t granule = first; granule < end && tlb_known > 0; granule++) {
-        uint64_t run = granule;
-        for (; granule < end && tlb[granule] != ENTRY_UNKNOWN; granule++) {
-            stats.granules_dropped += (tlb[granule] & ENTRY_LEAF) != 0;
-            tlb[granule] = ENTRY_UNKNOWN;
-            tlb_known--;
+    return asid == TLB_EVERY_ASID || (entry >> ENTRY_ASID_SHIFT == asid && !(entry & PROT_GLOBAL));
+}
+
+static void forget(struct entries *entries, uint64_t first, uint64_t end, uint32_t asid)
+{
+    first = max_of(first, entries->first);
+    end = min_of(end, entries->end);
+    for (uint64_t granule = first; granule < end && entries->known > 0; granule++)
+        if (entries->entry[granule] != 0 && is_of(entries->entry[granule], asid)) {
+            stats.granules_dropped += (entries->entry[granule] & ENTRY_LEAF) != 0;
+            put(entries, granule, 0);
         }
+}
+
+// Takes away what the process has mapped of those granules, neighbours by one system call. Harts that still have
+// entries map them again, by a fault.
+static void hide(uint64_t first, uint64_t end)
+{
+    first = max_of(first, shown.first);
+    end = min_of(end, shown.end);
+    for (uint64_t granule = first; granule < end && shown.known > 0; granule++) {
+        uint64_t run = granule;
+        for (; granule < end && shown.entry[granule] != 0; granule++)
+            put(&shown, granule, 0);
         if (granule > run)
-            linux_unmap(ARCH_VMALLOC_BASE + (run << MMU_PAGE_SHIFT), (granule - run) << MMU_PAGE_SHIFT);
+            linux_unmap(ARCH_DIRECT_BASE + (run << MMU_PAGE_SHIFT), (granule - run) << MMU_PAGE_SHIFT);
     }
 }
 
-static void flush(vaddr_t start, uint64_t bytes, uint64_t *calls)
+static void drop(uint64_t harts, uint64_t first, uint64_t end, uint32_t asid)
 {
-    uint64_t first = max_of(start.value, ARCH_VMALLOC_BASE);
-    uint64_t end = min_of(start.value + bytes, ARCH_VMALLOC_END);
+    for (unsigned hart = 0; hart < MAX_HARTS; hart++)
+        if (tlb[hart].entry != NULL && (harts >> hart & 1) != 0)
+            forget(&tlb[hart], first, end, asid);
+    hide(first, end);
+}
 
-    if (!is_aligned(start.value | bytes, MMU_PAGE_SIZE) || start.value + bytes < start.value)
-        panic("flush of %#lx bytes at %#lx: not in whole granules", bytes, start.value);
-    lock_tlb();
-    (*calls)++;
+// With the lock.
+static void drop_range(const struct tlb_range *range, uint64_t harts, uint32_t asid)
+{
+    uint64_t start = range->start.value, bytes = range->bytes;
+
+    if (!is_aligned(start | bytes, MMU_PAGE_SIZE) || start + bytes < start)
+        panic("flush of %#lx bytes at %#lx: not in whole granules", bytes, start);
     stats.granules_named += bytes >> MMU_PAGE_SHIFT;
-    stats.last_start = start;
+    stats.last_start = range->start;
     stats.last_bytes = bytes;
+    uint64_t first = max_of(start, ARCH_DIRECT_BASE), end = min_of(start + bytes, ARCH_VMALLOC_END);
     if (first < end && !ignore_flushes)
-        drop(granule_of(first), granule_of(end));
-    unlock_tlb();
+        drop(harts, granule_of(first), granule_of(end), asid);
 }
 
 void arch_tlb_flush_local(vaddr_t start, uint64_t bytes)
 {
-    flush(start, bytes, &stats.local_flushes);
+    lock_tlb();
+    stats.local_flushes++;
+    drop_range(&(struct tlb_range){ start, bytes }, 1UL << arch_hart_index(), TLB_EVERY_ASID);
+    unlock_tlb();
 }
 
 void arch_tlb_flush(const struct tlb_request *request)
 {
-    const struct tlb_range all = { vaddr(ARCH_VMALLOC_BASE), ARCH_VMALLOC_END - ARCH_VMALLOC_BASE };
-
-    for (unsigned i = 0; i < max_of(request->range_count, 1U); i++) {
-        struct tlb_range range = request->range_count == 0 ? all : request->range[i];
-        flush(range.start, range.bytes, &stats.kernel_flushes);
-    }
+    lock_tlb();
+    stats.kernel_flushes++;
+    if (request->range_count == 0 && !ignore_flushes)
+        drop(request->harts, 0, GRANULES, request->asid);
+    for (unsigned i = 0; i < request->range_count; i++)
+        drop_range(&request->range[i], request->harts, request->asid);
+    unlock_tlb();
 }
 
 uint64_t arch_tlb_flush_all_granules(void)
 {
-    return UINT64_MAX;
+    return FAKE_FLUSH_ALL_GRANULES;
 }
 
 unsigned arch_tlb_asid_bits(void)
@@ -242,7 +339,7 @@ void arch_mmu_activate(paddr_t root)
     lock_tlb();
     active_root = root;
     is_active = true;
-    drop(0, TLB_GRANULES);
+    drop(TLB_EVERY_HART, 0, GRANULES, TLB_EVERY_ASID);
     unlock_tlb();
 }
 
@@ -276,10 +373,52 @@ void fake_tlb_ignore_flushes(bool ignore)
 
 bool fake_tlb_holds(vaddr_t address)
 {
-    if (address.value < ARCH_VMALLOC_BASE || address.value >= ARCH_VMALLOC_END)
+    bool holds = false;
+
+    if (address.value < ARCH_DIRECT_BASE || address.value >= ARCH_VMALLOC_END)
         return false;
     lock_tlb();
-    bool holds = (tlb[granule_of(address.value)] & ENTRY_LEAF) != 0;
+    for (unsigned hart = 0; hart < MAX_HARTS; hart++)
+        holds |= tlb[hart].entry != NULL && (tlb[hart].entry[granule_of(address.value)] & ENTRY_LEAF) != 0;
     unlock_tlb();
     return holds;
+}
+
+void fake_tlb_load(unsigned hart, vaddr_t start, uint64_t bytes)
+{
+    lock_tlb();
+    for (uint64_t offset = 0; offset < bytes; offset += MMU_PAGE_SIZE)
+        (void)look_up(hart, start.value + offset);
+    unlock_tlb();
+}
+
+void fake_tlb_load_nothing(unsigned hart, vaddr_t start, uint64_t bytes)
+{
+    uint64_t nothing = ENTRY_KNOWN | (uint64_t)asid_in_use[hart] << ENTRY_ASID_SHIFT;
+
+    lock_tlb();
+    for (uint64_t offset = 0; offset < bytes; offset += MMU_PAGE_SIZE)
+        put(&tlb[hart], granule_of(start.value + offset), nothing);
+    unlock_tlb();
+}
+
+uint64_t fake_tlb_stale_granules(unsigned hart, vaddr_t start, uint64_t bytes)
+{
+    uint64_t stale = 0;
+
+    lock_tlb();
+    for (uint64_t offset = 0; offset < bytes; offset += MMU_PAGE_SIZE) {
+        uint64_t known = known_entry(hart, granule_of(start.value + offset));
+        stale += known != 0 && known != walk(vaddr_add(start, offset));
+    }
+    unlock_tlb();
+    return stale;
+}
+
+void fake_tlb_use_asid(unsigned hart, uint32_t asid)
+{
+    lock_tlb();
+    asid_in_use[hart] = asid;
+    hide(0, GRANULES);
+    unlock_tlb();
 }

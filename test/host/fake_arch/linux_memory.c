@@ -51,3 +51,10 @@ void linux_unmap(uint64_t address, uint64_t bytes)
                  -1, 0),
             "unmapping", address, bytes);
 }
+
+void *linux_zeros(uint64_t bytes)
+{
+    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return checked(start, "reserving", 0, bytes);
+}

@@ -17,3 +17,6 @@ void linux_map_phys(uint64_t address, uint64_t bytes, uint64_t phys, bool read, 
 
 // Takes all access away again.
 void linux_unmap(uint64_t address, uint64_t bytes);
+
+// Memory anywhere that reads as zeros, and costs something only where it is written.
+void *linux_zeros(uint64_t bytes);

@@ -5,7 +5,7 @@
 // at the direct map's constant address. Addresses of no RAM are still backed in the file (device memory for
 // ioremap), but not in the direct map.
 //
-// The vmalloc space behaves like memory behind an exact TLB, made of real mappings:
+// Every hart has an exact TLB, and the vmalloc space behaves like memory behind it, made of real mappings:
 //
 //     access --> granule in the TLB? --yes--> rights suffice? --yes--> done
 //                    | no                        | no
@@ -17,9 +17,10 @@
 //                fill: map that one granule with the leaf's rights; try again
 //
 // What was filled stays until a flush names that granule, and so does the knowledge that there was no leaf.
-// So a flush that is missing, too short or at the wrong address shows: as a stale value, a missing fault or a
-// spurious one. All harts share this TLB; a TLB of each hart's own would only need the state per hart behind
-// the same functions.
+// So a flush that is missing, too short, at the wrong address or on too few harts shows: as a stale value, a missing
+// fault or a spurious one. The mappings are the process's, though: a plain access by one hart where another one has
+// mapped something already goes unnoticed. Accesses by arch_probe_ go by the own hart's TLB always. An entry carries
+// the number of the hart's address space, and counts in that one alone unless it is global.
 #pragma once
 
 #include <base/addr.h>
@@ -54,5 +55,16 @@ struct fake_tlb_stats fake_tlb_stats(void);
 // While true, flushes are counted but drop nothing: for tests that prove that a missing flush is seen.
 void fake_tlb_ignore_flushes(bool ignore);
 
-// Whether the granule of that address has an entry now (a leaf's).
+// Whether any hart has an entry for the granule of that address now (a leaf's).
 bool fake_tlb_holds(vaddr_t address);
+
+// What a hart that guesses ahead may do at any time, without an access: learn what the tables say, or have learnt
+// earlier that there was nothing. All addresses from the direct map's to the vmalloc space's end.
+void fake_tlb_load(unsigned hart, vaddr_t start, uint64_t bytes);
+void fake_tlb_load_nothing(unsigned hart, vaddr_t start, uint64_t bytes);
+
+// Granules of which the hart knows something that the tables do not say now.
+uint64_t fake_tlb_stale_granules(unsigned hart, vaddr_t start, uint64_t bytes);
+
+// The address space that the hart runs in from now on; 0 at first.
+void fake_tlb_use_asid(unsigned hart, uint32_t asid);
