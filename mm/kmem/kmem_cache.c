@@ -197,7 +197,7 @@ static void *take(struct kmem_cache *cache, gfp_t gfp)
 
     if (object == NULL)
         object = take_of_slabs(cache);
-    if (unlikely(object == NULL) && has_magazines(cache) && slab_recall(gfp))
+    if (unlikely(object == NULL) && has_magazines(cache) && slab_recall())
         object = take_of_slabs(cache);
     if (unlikely(object == NULL))
         object = grow_and_take(cache, gfp);

@@ -463,20 +463,29 @@ static void drain_all_of(struct kmem_cache *cache, unsigned place, bool may_leav
     drain_depot(cache, may_leave);
 }
 
+// Magazines of the first size are filled again for little, and all that small caches have free may wait in them.
+static bool is_small(const struct kmem_cache *cache)
+{
+    return __atomic_load_n(&cache->depot.size, __ATOMIC_RELAXED) == 0;
+}
+
 // Where the stack is as it was at the last look, nobody uses it, or as good as nobody.
 static void drain_unused(struct kmem_cache *cache, unsigned place, bool may_leave)
 {
     struct front *front = &arch_this_hart(fronts)[place];
     void **top = __atomic_load_n(&stack_of(cache)->top, __ATOMIC_RELAXED);
 
-    if (front->loaded != NULL && top == front->seen_top)
+    if (front->loaded != NULL && (top == front->seen_top || is_small(cache)))
         drain_front(cache, place, may_leave);
     front->seen_top = top;
 }
 
-static void trim_depot(struct kmem_cache *cache, unsigned place unused_arg, bool may_leave unused_arg)
+static void trim_depot(struct kmem_cache *cache, unsigned place unused_arg, bool may_leave)
 {
-    (void)magazines_trim(cache);
+    if (is_small(cache))
+        drain_depot(cache, may_leave);
+    else
+        (void)magazines_trim(cache);
 }
 
 // On this hart, for all caches that have a place.

@@ -2,12 +2,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // A cache that grows although free objects wait elsewhere makes the peak higher than it need be. So there is a mark,
-// and where all slabs together reach it, what was not used since the last time is recalled: magazines of harts whose
-// stack stands where it stood, full magazines that the depots did not need, empty slabs. What is left then, and a part
+// and where all slabs together reach it, free objects are recalled: of caches whose magazines are still of the first
+// size all of them; of others, which harts share, what was not used since the last time: magazines of harts whose stack
+// stands where it stood, and full ones that the depots did not need; and empty slabs. What is left then, and a part
 // more, is the next mark if that is above this one; and if recalls come too soon after each other, what they give back
 // is needed all the time, and the mark moves by that part, too. So while nothing can be recalled, recalls are as few as
-// the logarithm of the growth, and who is at work keeps his magazines: where that was not so, eight harts that free
-// each other's objects paid twice as much for each.
+// the logarithm of the growth, and harts that hand each other objects keep their magazines: where that was not so,
+// eight that free each other's objects paid twice as much for each.
+//
+// Who asks waits for the other harts' answer wherever it may, whatever his flags say: else slabs are more before the
+// objects come.
 
 #include "slab_internal.h"
 
@@ -18,10 +22,10 @@
 #include <sync/preempt.h>
 
 // The part, as a shift: so much more than was needed may be held at the peak for the sake of speed.
-#define GROWTH_SHIFT 7
+#define GROWTH_SHIFT 8
 
 // A recall takes some 50,000 instructions of all harts together.
-#define RECALLS_PER_SECOND 2000
+#define RECALLS_PER_SECOND 5000
 
 // Below this there is too little to be had.
 #define LEAST_PAGES (KB(256) / PAGE_SIZE)
@@ -39,7 +43,7 @@ static bool claim(uint64_t mark)
 
 static void set_mark(uint64_t mark) { __atomic_store_n(&high_pages, mark, __ATOMIC_RELEASE); }
 
-bool slab_recall(gfp_t gfp)
+bool slab_recall(void)
 {
     uint64_t mark = __atomic_load_n(&high_pages, __ATOMIC_RELAXED), now = arch_time();
 
@@ -48,10 +52,11 @@ bool slab_recall(gfp_t gfp)
         return false;
     bool is_soon = now - last_recall < arch_timer_hz() / RECALLS_PER_SECOND;
     last_recall = now;
-    // Others may answer later than who does not wait for them goes on.
-    page_lists_trim_upper(gfp_may_sleep(gfp));
+    // Who holds a lock may be what another hart waits for: there the others answer later.
+    bool may_wait = !in_atomic();
+    page_lists_trim_upper(may_wait);
     magazines_trim_depots();
-    if (gfp_may_sleep(gfp))
+    if (may_wait)
         slab_reap_empty(UINT64_MAX);
     set_mark(max_of(is_soon ? mark_above(mark) : mark, mark_above(slab_pages())));
     return true;

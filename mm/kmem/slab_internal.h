@@ -117,10 +117,11 @@ void slab_give(struct kmem_cache *cache, unsigned count, void **objects, bool ma
 uint64_t slab_detach_empty(struct kmem_cache *cache, uint64_t pages_wanted, struct page **leaving);
 uint64_t slab_destroy_leaving(struct page *leaving);
 
-// Before a cache grows: where all slabs would be more than lately, free objects of all magazines go to their slabs, and
-// empty slabs to the page allocator. True: that happened, and the caller looks once more; never so where interrupts are
-// masked or served. No lock of a cache is held. The other: slabs were given back, and what is now is the measure.
-bool slab_recall(gfp_t gfp);
+// Before a cache grows: where all slabs would be more than lately, free objects of magazines go to their slabs, and, if
+// the caller is not in_atomic, empty slabs to the page allocator. True: that happened, and the caller looks once more;
+// never so where interrupts are masked or served. No lock of a cache is held. The other: slabs were given back, and
+// what is now is the measure.
+bool slab_recall(void);
 uint64_t slab_reap_empty(uint64_t pages_wanted);
 void slab_growth_trim(void);
 

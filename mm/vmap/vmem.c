@@ -287,8 +287,10 @@ uint64_t vmem_free(struct vmem *arena, uint64_t start)
         surplus[1] = take_surplus_locked(arena);
     }
     spin_unlock_irqrestore(&arena->lock, flags);
-    kmem_cache_free(segment_cache, surplus[0]);
-    kmem_cache_free(segment_cache, surplus[1]);
+    if (surplus[0] != NULL)
+        kmem_cache_free(segment_cache, surplus[0]);
+    if (surplus[1] != NULL)
+        kmem_cache_free(segment_cache, surplus[1]);
     return size;
 }
 

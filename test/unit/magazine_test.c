@@ -319,8 +319,7 @@ KTEST(magazine, trim_gives_back_what_was_not_needed)
     EXPECT_EQ(kmem_cache_destroy(cache), 0);
 }
 
-// What waits in magazines of one cache, and is not used, is given up before another makes slabs more than they lately
-// were; it takes two looks to know.
+// What waits in magazines of one cache is given up before another makes slabs more than they lately were.
 KTEST(magazine, growth_recalls_what_waits)
 {
     struct kmem_cache *idle = kmem_cache_create("magazines", 256, 0, 0, NULL, NULL);
@@ -334,6 +333,66 @@ KTEST(magazine, growth_recalls_what_waits)
     EXPECT_EQ(magazines_objects(idle), 0);
     EXPECT_EQ(idle->slab_count, 0);
     give_many(growing, MANY);
+    EXPECT_EQ(kmem_cache_destroy(idle), 0);
+    EXPECT_EQ(kmem_cache_destroy(growing), 0);
+}
+
+// Small magazines are given up although they were just in use, larger ones stay.
+KTEST(magazine, growth_leaves_large_magazines_in_use)
+{
+    struct kmem_cache *small = kmem_cache_create("small", 64, 0, 0, NULL, NULL);
+    struct kmem_cache *large = kmem_cache_create("large", 64, 0, 0, NULL, NULL);
+    struct kmem_cache *growing = kmem_cache_create("growing", KB(8), 0, 0, NULL, NULL);
+    unsigned count = 0;
+
+    REQUIRE(small && large && growing);
+    REQUIRE(kmem_cache_alloc_bulk(large, GFP_KERNEL, 100, objects) == 100);
+    kmem_cache_free_bulk(large, 100, objects);
+    kmem_cache_free(small, kmem_cache_alloc(small, GFP_KERNEL));
+    kmem_cache_trim_all();
+    uint64_t small_waiting = magazines_objects(small), large_waiting = magazines_objects(large);
+    EXPECT_GE(small_waiting, 1);
+    do {
+        REQUIRE((objects[count] = kmem_cache_alloc(growing, GFP_KERNEL)) != NULL);
+        count++;
+    } while (count < MANY && magazines_objects(small) == small_waiting);
+    EXPECT_EQ(magazines_objects(small), 0);
+    EXPECT_EQ(magazines_objects(large), large_waiting);
+    give_many(growing, count);
+    EXPECT_EQ(kmem_cache_destroy(small), 0);
+    EXPECT_EQ(kmem_cache_destroy(large), 0);
+    EXPECT_EQ(kmem_cache_destroy(growing), 0);
+}
+
+static void fill_magazine(unsigned index unused_arg, void *cache)
+{
+    void *own[8];
+
+    for (unsigned i = 0; i < array_count(own); i++)
+        own[i] = kmem_cache_alloc(cache, GFP_ATOMIC);
+    for (unsigned i = 0; i < array_count(own); i++)
+        kmem_cache_free(cache, own[i]);
+}
+
+// Who may not sleep, but stands where he may wait, has what waits on all harts before slabs are more.
+KTEST(magazine, growth_of_atomic_requests_recalls_from_all_harts)
+{
+    struct kmem_cache *idle = kmem_cache_create("idle", 64, 0, 0, NULL, NULL);
+    struct kmem_cache *growing = kmem_cache_create("growing", KB(8), 0, 0, NULL, NULL);
+    unsigned count = 0;
+
+    REQUIRE(idle && growing);
+    ktest_run_on_harts(fill_magazine, idle);
+    kmem_cache_trim_all();
+    uint64_t waiting = magazines_objects(idle);
+    EXPECT_GE(waiting, 8);
+    do {
+        REQUIRE((objects[count] = kmem_cache_alloc(growing, GFP_ATOMIC)) != NULL);
+        count++;
+    } while (count < MANY && magazines_objects(idle) == waiting);
+    EXPECT_EQ(magazines_objects(idle), 0);
+    EXPECT_EQ(idle->slab_count, 0);
+    give_many(growing, count);
     EXPECT_EQ(kmem_cache_destroy(idle), 0);
     EXPECT_EQ(kmem_cache_destroy(growing), 0);
 }

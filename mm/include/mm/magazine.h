@@ -18,8 +18,8 @@
 // between two trims had no such meeting, the next size smaller. When a bulk call asks for more objects than one has
 // rounds, they are as large as that.
 //
-// Before slabs become more than they lately were, what waits unused in magazines is recalled (mm/kmem/slab_growth.c),
-// so that it does not make the peak higher.
+// Before slabs become more than they lately were, what waits in small magazines, or unused in larger ones, is recalled
+// (mm/kmem/slab_growth.c), so that it does not make the peak higher.
 //
 // The depot notes how few full magazines it had in an interval: those were not needed, and magazines_trim, called now
 // and then, gives them to the slabs. All of it goes when the page lists are drained (<mm/page_lists.h>), of which this

@@ -62,11 +62,11 @@ void page_lists_init_hart(void);
 void page_lists_init(bool enabled);
 
 // What holds pages on harts above these lists is drained with them, first: `drain` is called on each hart that drains.
-// `trim` gives up less: what the hart did not use of late. Start-up, once.
+// `trim` gives up less: what the hart can do without. Start-up, once.
 void page_lists_set_upper(void (*drain)(void), void (*trim)(void));
 
-// Has every hart trim what is above the lists. `waits`: until they have done it, and the caller may sleep; otherwise
-// any context.
+// Has every hart trim what is above the lists. `waits`: until they have done it, and the caller is not in_atomic;
+// otherwise any context.
 void page_lists_trim_upper(bool waits);
 
 // Whether lists, and what is above them, may hold anything now.
