@@ -110,6 +110,8 @@ static uint64_t purge(bool wants_tables)
     spin_lock(&purge_lock);
     vmap_gate_close();
     take_all(&taken);
+    // As many have tables of their own.
+    wants_tables |= taken.granules >= 2 * PT_ENTRIES;
     unsigned detached = !wants_tables ? 0 : pgtable_detach_empty(&kernel_pgtable, vaddr(ARCH_VMALLOC_BASE),
                                                                 ARCH_VMALLOC_END - ARCH_VMALLOC_BASE, &tables);
     __atomic_fetch_add(&leaving_pages, taken.pages, __ATOMIC_RELAXED);

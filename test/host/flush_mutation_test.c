@@ -158,7 +158,7 @@ static void purge_areas(void)
 // An area that has tables of its own: these go with the same flush.
 static void free_tables(void)
 {
-    const uint64_t bytes = pt_level_size(1) + KB(64);
+    const uint64_t bytes = 2 * pt_level_size(1) + KB(64);
     void *area;
 
     REQUIRE(area = vmalloc(bytes));
