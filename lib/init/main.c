@@ -314,7 +314,7 @@ static init_code void describe_harts(void)
         if (*at == ' ')
             *at = '_';
     arch_cpu_init(isa, machine.timebase_hz);
-    if (arch_tlb_set_remote(bootarg_choice("tlb") == 1 ? ARCH_TLB_BY_FIRMWARE : ARCH_TLB_BY_INTERRUPT) != 0)
+    if (arch_tlb_set_remote(bootarg_choice("tlb")) != 0)
         refuse("boot argument tlb=%s: this firmware has no remote fences", bootarg_text("tlb"));
 }
 

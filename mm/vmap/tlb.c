@@ -86,8 +86,10 @@ static void submit_all(uint32_t asid, uint64_t harts, enum tlb_cause cause)
 
 void tlb_flush_local(vaddr_t start, uint64_t bytes, enum tlb_cause cause)
 {
-    add(&own_counts(cause)->local, 1);
-    add(&own_counts(cause)->granules, bytes / MMU_PAGE_SIZE);
+    struct tlb_counts *own = own_counts(cause);
+
+    add(&own->local, 1);
+    add(&own->granules, bytes / MMU_PAGE_SIZE);
     if (unlikely(flush_hook != NULL)) {
         struct tlb_range range = { start, bytes };
         struct tlb_request request = { .range = &range, .range_count = 1, .asid = TLB_EVERY_ASID,

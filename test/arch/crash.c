@@ -11,6 +11,7 @@
 #include <debug/shell.h>
 #include <mm/kstack.h>
 #include <mm/slab.h>
+#include <mm/tlb.h>
 #include <mm/vmalloc.h>
 #include <sync/mutex.h>
 #include <sync/spinlock.h>
@@ -236,6 +237,26 @@ static noinline void crash_deadlock(void)
     spin_unlock_irqrestore(&never_released, flags);
 }
 
+static void run_deaf_noted(void *is_deaf)
+{
+    arch_irq_disable();
+    __atomic_store_n((bool *)is_deaf, true, __ATOMIC_RELEASE);
+    crash_deaf();
+}
+
+// A hart that takes no interrupts does not forget a translation either.
+static noinline void crash_unanswered_flush(void)
+{
+    static bool is_deaf;
+    char *area = vmalloc(2 * PAGE_SIZE);
+
+    struct thread *deaf = thread_create_on(arch_hart_count() - 1, "deaf", run_deaf_noted, &is_deaf);
+    for (unsigned round = 0; !__atomic_load_n(&is_deaf, __ATOMIC_ACQUIRE); round++)
+        arch_relax(round);
+    tlb_flush_kernel(vaddr_of(area), 2 * PAGE_SIZE, TLB_PROTECT);
+    thread_join(deaf);
+}
+
 // --- Rules that checked kernels hold; the others go on, and say that nothing happened.
 
 static noinline void crash_sleep_atomic(void)
@@ -278,7 +299,8 @@ static const struct {
     { "new-pointer", crash_new_pointer }, { "no-area", crash_no_area }, { "null", crash_null },
     { "overflow", crash_overflow }, { "overflow-elsewhere", crash_overflow_elsewhere },
     { "overrun-area", crash_overrun_area }, { "panic", crash_panic }, { "rodata", crash_rodata },
-    { "sleep-atomic", crash_sleep_atomic }, { "text-alias", crash_text_alias }, { "user-address", crash_user_address },
+    { "sleep-atomic", crash_sleep_atomic }, { "text-alias", crash_text_alias },
+    { "unanswered-flush", crash_unanswered_flush }, { "user-address", crash_user_address },
 };
 
 static int crash_command(int argc, char **argv)

@@ -75,6 +75,9 @@ LOCK_UPS = (
 )
 DEADLOCK = LockUp("deadlock", r"panic: hart 0 waits for the spin lock \w+ and does not get it: word ", "crash_deadlock",
                   "init", 0)
+# On two harts nobody but the one that waits is there to tell.
+UNANSWERED_FLUSH = LockUp("unanswered-flush", r"panic: hart 0 waits since \d+ ms for a flush of \d+ bytes at "
+                          r"0x[0-9a-f]+ \(protect\): no answer of hart 1$", "crash_deaf", "deaf", 1)
 
 
 def boot(kernel: Path, how: str, icount: bool, harts: int = HARTS, watchdog: int = 0) -> tuple[process.Ended, str]:
@@ -112,7 +115,7 @@ def check_lock_up(report: Report, lock_up: LockUp, ended: process.Ended, console
     """Checks the exit code, the reason, the function in its hart's backtrace, and that every hart tells something."""
     report.check(not ended.timed_out, "the machine did not end")
     report.check(ended.exit == EXIT_PANIC, f"exit code {ended.exit}, expected {EXIT_PANIC}")
-    report.check(re.search(lock_up.says, console) is not None, f"the console does not say /{lock_up.says}/")
+    report.check(re.search(lock_up.says, console, re.MULTILINE) is not None, f"the console does not say /{lock_up.says}/")
     _, _, told = console.partition("\npanic: ")
     report.check(re.search(rf"\b{lock_up.function} \+ 0x", told_by_hart(told, lock_up.last_hart, lock_up.thread))
                  is not None, f"hart {lock_up.last_hart} does not name {lock_up.function}")
@@ -140,6 +143,9 @@ def main() -> int:
             check_lock_up(report, lock_up, *boot(kernel, lock_up.how, icount=True, watchdog=1))
     with report.case("watchdog_tells_deadlock_of_the_only_hart"):
         check_lock_up(report, DEADLOCK, *boot(kernel, "deadlock", icount=True, harts=1, watchdog=1), harts=1)
+    with report.case("flush_tells_harts_that_do_not_answer"):
+        check_lock_up(report, UNANSWERED_FLUSH, *boot(kernel, "unanswered-flush", icount=True, harts=2, watchdog=1),
+                      harts=2)
     with report.case("watchdog_tells_deaf_with_harts_in_parallel"):
         check_lock_up(report, LOCK_UPS[0], *boot(kernel, "deaf", icount=False, watchdog=3))
     with report.case("panic_tells_with_harts_in_parallel"):

@@ -39,7 +39,7 @@ uint64_t arch_tlb_flush_all_granules(void);
 // Bits of an address space's number, 0 where there are none. After arch_mmu_activate.
 unsigned arch_tlb_asid_bits(void);
 
-// How other harts are reached: by interrupts of the kernel's own, or through the firmware. The first is the default;
-// may be changed while no other hart flushes. 0; -ENODEV when the firmware cannot.
+// How other harts are reached: by interrupts of the kernel's own, or through the firmware; in the order of the words of
+// the boot argument tlb=. The first is the default; may be changed while no other hart flushes. 0; -ENODEV when the firmware cannot.
 enum arch_tlb_remote { ARCH_TLB_BY_INTERRUPT, ARCH_TLB_BY_FIRMWARE };
 int arch_tlb_set_remote(enum arch_tlb_remote remote);

@@ -139,7 +139,10 @@ void arch_tlb_flush_local(vaddr_t start, uint64_t bytes)
 {
     const struct tlb_range range = { start, bytes };
 
-    fence(&range, 1, TLB_EVERY_ASID);
+    if (bytes == MMU_PAGE_SIZE)
+        fence_address(start.value, TLB_EVERY_ASID);
+    else
+        fence(&range, 1, TLB_EVERY_ASID);
 }
 
 // As many ASID bits as stay set. No entry of the number that is tried is left behind.
@@ -191,8 +194,8 @@ static cold _Noreturn void panic_on_silence(const struct tlb_request *request, u
           ticks * 1000 / arch_timer_hz(), what, request->cause, harts);
 }
 
-// By interrupts of our own and not by the firmware's remote fence: that one spins in M-mode, where nothing lets the
-// other harts run on a simulator that runs them in turn, and it costs twice the instructions.
+// Rather by interrupts of our own than by the firmware's remote fence: that one spins in M-mode, where nothing lets the
+// other harts run on a simulator that runs them in turn.
 static void flush_by_interrupt(const struct tlb_request *request, uint64_t others)
 {
     irqflags_t flags = spin_lock_irqsave(&remote.lock);
