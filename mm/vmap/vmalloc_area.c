@@ -188,6 +188,15 @@ void vmalloc_area_retire(struct vmalloc_area *area)
         vmap_purge();
 }
 
+static noinline void leave_with_forgotten(struct vmap_front *front)
+{
+    uint64_t pages;
+    struct vmalloc_area *areas = vmap_take_forgotten(front, &pages);
+
+    vmap_gate_leave(front);
+    vmap_give_forgotten(areas, pages);
+}
+
 static always_inline void free_area(const void *start, enum vmalloc_kind kind, unsigned count, const char *operation,
                                     const void *caller)
 {
@@ -200,7 +209,10 @@ static always_inline void free_area(const void *start, enum vmalloc_kind kind, u
         return;
     }
     bool is_much = retire_inside(front, area, kind);
-    vmap_gate_leave(front);
+    if (unlikely(vmap_has_forgotten(front)))
+        leave_with_forgotten(front);
+    else
+        vmap_gate_leave(front);
     if (unlikely(is_much))
         vmap_purge();
 }

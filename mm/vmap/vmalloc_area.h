@@ -15,8 +15,19 @@ extern gfp_t vmalloc_zone;             // (C)
 // Pages that may wait on one hart; (A), written while all are outside the gate.
 extern uint64_t vmap_purge_pages;
 
-// Flushes and gives back what waits on all harts; returns the pages freed. Neither sleeps nor allocates.
-uint64_t vmap_purge(void);
+// Flushes what waits on all harts and gives back what is this one's. Neither sleeps nor allocates, as all here.
+void vmap_purge(void);
+
+// What a flush that another hart made has left to this one: taken inside the gate, given back outside.
+extern uint64_t vmap_flushes_done;     // (A)
+struct vmalloc_area *vmap_take_forgotten(struct vmap_front *front, uint64_t *pages);
+void vmap_give_forgotten(struct vmalloc_area *areas, uint64_t pages);
+
+static always_inline bool vmap_has_forgotten(const struct vmap_front *front)
+{
+    return front->forgotten != NULL && __atomic_load_n(&vmap_flushes_done, __ATOMIC_ACQUIRE) >= front->forgotten_at;
+}
+
 void vmap_purge_stats(struct vmalloc_stats *stats);
 
 // What leaves larger than a granule show: areas as large are aligned to them.

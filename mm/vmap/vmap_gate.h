@@ -29,6 +29,9 @@ struct vmap_front {
     uint32_t is_inside;                    // (A)
     struct vmalloc_area *waiting;          // freed on this hart, unmapped, but perhaps remembered by TLBs; last first
     uint64_t waiting_owned, waiting_shown; // pages that they own, or that others of them showed
+    struct vmalloc_area *forgotten;        // what waited here before the last flush, for this hart to give back
+    uint64_t forgotten_owned;
+    uint64_t forgotten_at;                 // once so many flushes are done
     int64_t area_count, page_count;        // (A) areas made here less freed; pages that went to areas less those back
 } aligned_to(CACHE_LINE_BYTES);
 

@@ -1,10 +1,14 @@
 // Lazy unmapping: freed areas wait until one flush serves them all.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A hart keeps what was freed on it until that is its part of 1/64 of RAM; then whoever finds that takes what all harts
-// keep, has every TLB forget it by one flush, and gives tables, pages and addresses back, in this order. Since whoever
-// takes them also flushes, a flush that is asked for waits for those that others are about: only then has everything
-// that was freed before been forgotten.
+// A hart keeps what was freed on it until that is its part of half of 1/64 of RAM; then whoever finds that has every TLB
+// forget, by one flush, what waits on all harts, and gives tables, pages and addresses back, in this order. What other
+// harts had waiting he leaves to them: with its next vfree each gives back what was its own, so that pages go to the
+// lists of the hart that uses them, and no hart works for all. So as much again may wait as forgotten; who asks for a
+// flush, or is short of memory, takes that too.
+//
+// Flushes are made one at a time, so one that is asked for waits for those that others are about: only then has
+// everything that was freed before been forgotten.
 #include "vmalloc_area.h"
 
 #include <arch/smp.h>
@@ -23,35 +27,55 @@
 uint64_t vmap_purge_pages;                     // (A)
 
 static struct spinlock purge_lock = SPINLOCK_INIT(VMALLOC_PURGE);
-static uint64_t flush_count;                   // (L)
+uint64_t vmap_flushes_done;                    // (A) written under the lock
 static uint64_t leaving_pages;                 // (A) that areas own which were taken from the harts
 
 static void set_limit(void)
 {
-    uint64_t limit = min_of(zones_managed_pages() / WAITING_PART / arch_hart_count(), WAITING_PAGES);
+    // As much may be forgotten and not yet given back.
+    uint64_t limit = min_of(zones_managed_pages() / WAITING_PART / 2 / arch_hart_count(), WAITING_PAGES);
 
     __atomic_store_n(&vmap_purge_pages, max_of(limit, 1UL), __ATOMIC_RELAXED);
 }
 
-// What all harts had waiting: a list of each, and what the flush must name.
+// What all harts had waiting, which the flush must name, and what whoever makes it gives back.
 struct taken {
-    struct vmalloc_area *list[MAX_HARTS];
-    unsigned list_count;
-    uint64_t pages;                // owned by them
-    uint64_t granules;
+    const struct vmalloc_area *named[MAX_HARTS];
+    struct vmalloc_area *to_free[2 * MAX_HARTS];
+    unsigned named_count, free_count;
+    uint64_t pages;                // owned by what is to be freed
+    uint64_t granules;             // of what is named
 };
 
-static void take_all(struct taken *taken)
+static void take(struct taken *taken, struct vmalloc_area **list, uint64_t *owned)
+{
+    if (*list != NULL)
+        taken->to_free[taken->free_count++] = *list;
+    taken->pages += *owned;
+    *list = NULL;
+    *owned = 0;
+}
+
+// `leaves`: what waits on other harts is theirs to give back.
+static void take_all(struct taken *taken, bool leaves)
 {
     for (unsigned index = 0; index < arch_hart_count(); index++) {
         struct vmap_front *front = per_hart_of(vmap_front, index);
+        take(taken, &front->forgotten, &front->forgotten_owned);
         if (front->waiting == NULL)
             continue;
-        taken->list[taken->list_count++] = front->waiting;
-        taken->pages += front->waiting_owned;
+        taken->named[taken->named_count++] = front->waiting;
         taken->granules += (front->waiting_owned + front->waiting_shown) * GRANULES_PER_PAGE;
-        front->waiting = NULL;
-        front->waiting_owned = front->waiting_shown = 0;
+        if (leaves && index != arch_hart_index()) {
+            front->forgotten = front->waiting;
+            front->forgotten_owned = front->waiting_owned;
+            front->forgotten_at = vmap_flushes_done + 1;
+            front->waiting = NULL;
+            front->waiting_owned = 0;
+        } else {
+            take(taken, &front->waiting, &front->waiting_owned);
+        }
+        front->waiting_shown = 0;
     }
     set_limit();
 }
@@ -65,8 +89,8 @@ static void forget(const struct taken *taken, enum tlb_cause cause)
         return;
     }
     tlb_batch_init(&batch);
-    for (unsigned i = 0; i < taken->list_count; i++)
-        for (const struct vmalloc_area *area = taken->list[i]; area != NULL; area = area->waiting)
+    for (unsigned i = 0; i < taken->named_count; i++)
+        for (const struct vmalloc_area *area = taken->named[i]; area != NULL; area = area->waiting)
             tlb_batch_add(&batch, area->start, area->size);
     tlb_batch_flush(&batch, cause);
 }
@@ -100,47 +124,69 @@ static void give_back(struct vmalloc_area *area)
     }
 }
 
+static void are_back(uint64_t pages)
+{
+    __atomic_fetch_sub(&arch_this_hart(vmap_front).page_count, (int64_t)pages, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&leaving_pages, pages, __ATOMIC_RELAXED);
+}
+
+struct vmalloc_area *vmap_take_forgotten(struct vmap_front *front, uint64_t *pages)
+{
+    struct vmalloc_area *areas = front->forgotten;
+
+    *pages = front->forgotten_owned;
+    __atomic_fetch_add(&leaving_pages, *pages, __ATOMIC_RELAXED);
+    front->forgotten = NULL;
+    front->forgotten_owned = 0;
+    return areas;
+}
+
+void vmap_give_forgotten(struct vmalloc_area *areas, uint64_t pages)
+{
+    give_back(areas);
+    are_back(pages);
+}
+
 // Section 4.2.1: leaves were removed whose memory and addresses are used again, and perhaps entries above them, for
 // which every address that they covered may be remembered.
-static uint64_t purge(bool wants_tables)
+static uint64_t purge(bool wants_tables, bool leaves)
 {
     struct pgtable_detached tables = { 0 };
-    struct taken taken = { 0 };
+    struct taken taken = { .pages = 0 };
 
     spin_lock(&purge_lock);
     vmap_gate_close();
-    take_all(&taken);
+    take_all(&taken, leaves);
     // As many have tables of their own.
     wants_tables |= taken.granules >= 2 * PT_ENTRIES;
     unsigned detached = !wants_tables ? 0 : pgtable_detach_empty(&kernel_pgtable, vaddr(ARCH_VMALLOC_BASE),
                                                                 ARCH_VMALLOC_END - ARCH_VMALLOC_BASE, &tables);
     __atomic_fetch_add(&leaving_pages, taken.pages, __ATOMIC_RELAXED);
     vmap_gate_open();
-    if (taken.list_count + detached > 0) {
+    if (taken.named_count + detached > 0) {
         if (detached > 0)
             tlb_flush_kernel_all(TLB_TABLE_FREED);
         else
             forget(&taken, TLB_VMALLOC_PURGE);
-        flush_count++;
+        __atomic_store_n(&vmap_flushes_done, vmap_flushes_done + 1, __ATOMIC_RELEASE);
     }
     spin_unlock(&purge_lock);
     pgtable_free_detached(&tables);
-    for (unsigned i = 0; i < taken.list_count; i++)
-        give_back(taken.list[i]);
-    __atomic_fetch_sub(&arch_this_hart(vmap_front).page_count, (int64_t)taken.pages, __ATOMIC_RELAXED);
-    __atomic_fetch_sub(&leaving_pages, taken.pages, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < taken.free_count; i++)
+        give_back(taken.to_free[i]);
+    are_back(taken.pages);
     return taken.pages;
 }
 
 // Emptied tables are soon used again where areas come and go, and are looked for when somebody asks, or now and then.
-uint64_t vmap_purge(void)
+void vmap_purge(void)
 {
-    return purge(flush_count % FLUSHES_PER_LOOK == 0);
+    purge(vmap_flushes_done % FLUSHES_PER_LOOK == 0, true);
 }
 
 void vmalloc_flush(void)
 {
-    purge(true);
+    purge(true, false);
 }
 
 static uint64_t waiting_pages(void)
@@ -148,16 +194,17 @@ static uint64_t waiting_pages(void)
     uint64_t pages = __atomic_load_n(&leaving_pages, __ATOMIC_RELAXED);
 
     for (unsigned index = 0; index < arch_hart_count(); index++)
-        pages += __atomic_load_n(&per_hart_of(vmap_front, index)->waiting_owned, __ATOMIC_RELAXED);
+        pages += __atomic_load_n(&per_hart_of(vmap_front, index)->waiting_owned, __ATOMIC_RELAXED) +
+                 __atomic_load_n(&per_hart_of(vmap_front, index)->forgotten_owned, __ATOMIC_RELAXED);
     return pages;
 }
 
-static uint64_t scan(uint64_t pages_wanted unused_arg) { return purge(true); }
+static uint64_t scan(uint64_t pages_wanted unused_arg) { return purge(true, false); }
 
 void vmap_purge_stats(struct vmalloc_stats *stats)
 {
     stats->waiting_pages = waiting_pages();
-    stats->flush_count = __atomic_load_n(&flush_count, __ATOMIC_RELAXED);
+    stats->flush_count = __atomic_load_n(&vmap_flushes_done, __ATOMIC_RELAXED);
 }
 
 void vmap_purge_init(void)

@@ -43,6 +43,8 @@ struct ring {
 
 enum side { PUT, FREE, SIDES };
 
+enum subject { PAGES, OBJECTS, AREAS, SUBJECTS };
+
 struct worker {
     uint64_t operations aligned_to(CACHE_LINE_BYTES);     // (A) written by its hart, as is all else
     uint64_t turns;                                       // (A) of the loop, in vain or not
@@ -61,7 +63,7 @@ static struct {
     struct worker *workers;
     unsigned count;
     turn_t turn;
-    bool is_of_objects;
+    enum subject subject;
     void *(*take)(void);           // what is handed over
     void (*give)(void *thing);
     uint32_t arrived, finished;    // (A)
@@ -87,7 +89,7 @@ static struct reading read_all(void)
     struct page_alloc_stats stats = page_alloc_stats();
     struct reading now = { .locks = stats.engine_calls + stats.depot_calls };
 
-    if (all.is_of_objects)
+    if (all.subject != PAGES)
         kmem_cache_for_each(add_locks, &now.locks);
     for (unsigned i = 0; i < all.count; i++) {
         now.operations += __atomic_load_n(&all.workers[i].operations, __ATOMIC_RELAXED);
@@ -166,6 +168,16 @@ static bool object_churn_turn(struct worker *worker)
 
     kfree(worker->held[place].thing);
     worker->held[place].thing = kmalloc(64UL << order, GFP_KERNEL);
+    return worker->held[place].thing ? true : fail();
+}
+
+// The same of areas of 1 to 8 pages.
+static bool area_churn_turn(struct worker *worker)
+{
+    unsigned place = (unsigned)(worker->random >> 32) % WORKING_SET, order = (unsigned)(worker->random >> 48) % 4;
+
+    vfree(worker->held[place].thing);
+    worker->held[place].thing = vmalloc(PAGE_SIZE << order);
     return worker->held[place].thing ? true : fail();
 }
 
@@ -319,8 +331,8 @@ static struct prices measure_prices(void)
     prices.vain[PUT] = measure_turns(exchange_turn) - prices.turn;
     while (free_from(worker->inbound)) {
     }
-    all.take = all.is_of_objects ? take_object : take_page;
-    all.give = all.is_of_objects ? give_object : give_page;
+    all.take = all.subject == OBJECTS ? take_object : take_page;
+    all.give = all.subject == OBJECTS ? give_object : give_page;
     return prices;
 }
 
@@ -338,8 +350,10 @@ static void give_back(void)
         while (free_from(&all.workers[i].ring)) {
         }
         for (unsigned k = 0; k < WORKING_SET; k++)
-            if (all.is_of_objects)
+            if (all.subject == OBJECTS)
                 kfree(all.workers[i].held[k].thing);
+            else if (all.subject == AREAS)
+                vfree(all.workers[i].held[k].thing);
             else if (all.workers[i].held[k].thing)
                 __free_pages(all.workers[i].held[k].thing, all.workers[i].held[k].order);
     }
@@ -389,15 +403,16 @@ static void connect(enum kind kind)
     }
 }
 
-static void scale_row(struct bench *bench, unsigned kind, unsigned is_of_objects)
+static void scale_row(struct bench *bench, unsigned kind, unsigned subject)
 {
-    static const turn_t turns[2][KINDS] = {
-        { pair_turn, churn_turn, exchange_turn, exchange_turn },
-        { object_pair_turn, object_churn_turn, exchange_turn, exchange_turn },
+    static const turn_t turns[SUBJECTS][KINDS] = {
+        [PAGES] = { pair_turn, churn_turn, exchange_turn, exchange_turn },
+        [OBJECTS] = { object_pair_turn, object_churn_turn, exchange_turn, exchange_turn },
+        [AREAS] = { [CHURN] = area_churn_turn },
     };
     uint64_t slice_us = bootarg_u64("slice_us"), jitter_us = bootarg_u64("jitter_us"), seed = bootarg_u64("seed");
 
-    all.is_of_objects = is_of_objects;
+    all.subject = subject;
     all.count = arch_hart_count();
     all.workers = vzalloc(all.count * sizeof *all.workers);
     if (!all.workers) {
@@ -408,16 +423,17 @@ static void scale_row(struct bench *bench, unsigned kind, unsigned is_of_objects
     connect(kind);
     if (jitter_us == 0)
         sched_configure(DEFAULT_US, DEFAULT_US, seed);
-    record_rounds(bench, &prices, turns[is_of_objects][kind], kind == REMOTE || kind == HANDOVER ? 2 : 1);
+    record_rounds(bench, &prices, turns[subject][kind], kind == REMOTE || kind == HANDOVER ? 2 : 1);
     sched_configure(slice_us, jitter_us, seed);
     give_back();
     vfree(all.workers);
 }
-BENCH_ROW(scale_pair, "scale.page.order0.pair", scale_row, PAIR, false);
-BENCH_ROW(scale_churn, "scale.page.churn03", scale_row, CHURN, false);
-BENCH_ROW(scale_remote, "scale.page.remote", scale_row, REMOTE, false);
-BENCH_ROW(scale_handover, "scale.page.handover", scale_row, HANDOVER, false);
-BENCH_ROW(scale_object_pair, "scale.kmalloc.256.pair", scale_row, PAIR, true);
-BENCH_ROW(scale_object_churn, "scale.kmalloc.churn64-512", scale_row, CHURN, true);
-BENCH_ROW(scale_object_remote, "scale.kmalloc.256.remote", scale_row, REMOTE, true);
-BENCH_ROW(scale_object_handover, "scale.kmalloc.256.handover", scale_row, HANDOVER, true);
+BENCH_ROW(scale_pair, "scale.page.order0.pair", scale_row, PAIR, PAGES);
+BENCH_ROW(scale_churn, "scale.page.churn03", scale_row, CHURN, PAGES);
+BENCH_ROW(scale_remote, "scale.page.remote", scale_row, REMOTE, PAGES);
+BENCH_ROW(scale_handover, "scale.page.handover", scale_row, HANDOVER, PAGES);
+BENCH_ROW(scale_object_pair, "scale.kmalloc.256.pair", scale_row, PAIR, OBJECTS);
+BENCH_ROW(scale_object_churn, "scale.kmalloc.churn64-512", scale_row, CHURN, OBJECTS);
+BENCH_ROW(scale_object_remote, "scale.kmalloc.256.remote", scale_row, REMOTE, OBJECTS);
+BENCH_ROW(scale_object_handover, "scale.kmalloc.256.handover", scale_row, HANDOVER, OBJECTS);
+BENCH_ROW(scale_area_churn, "scale.vmalloc.churn", scale_row, CHURN, AREAS);

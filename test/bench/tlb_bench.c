@@ -19,7 +19,7 @@ static void local_page(struct bench *bench, unsigned size unused_arg, unsigned v
 
     bench->out_of_memory = area == NULL;
     for (unsigned i = 0; i < FLUSHES && area != NULL; i++)
-        BENCH_TIME(bench, tlb_flush_local(vaddr_of(area), PAGE_SIZE, TLB_AREA_MAPPED));
+        BENCH_TIME(bench, tlb_flush_local(vaddr_of(area), PAGE_SIZE, TLB_SPURIOUS));
     vfree(area);
 }
 
