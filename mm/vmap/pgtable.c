@@ -500,7 +500,8 @@ unsigned pgtable_detach_empty(struct pgtable *table, vaddr_t va, uint64_t bytes,
 {
     ASSERT(range_is_valid(va.value, bytes));
     spin_lock(&table->lock);
-    unsigned count = detach_below(table, entries_of(table->root), ROOT_LEVEL, va.value, va.value + (bytes - 1), detached);
+    unsigned count = detach_below(table, entries_of(table->root), ROOT_LEVEL, va.value, va.value + (bytes - 1),
+                                  detached);
     spin_unlock(&table->lock);
     return count;
 }

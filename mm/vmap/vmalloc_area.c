@@ -225,8 +225,8 @@ void vmalloc_area_free_ram(const void *start, unsigned count, const void *caller
 }
 
 // Visits the areas that entries of one table remember.
-static void visit_notes(const pte_t *entry, uint64_t count, void (*visit)(const struct vmalloc_area *area, void *context),
-                        void *context)
+static void visit_notes(const pte_t *entry, uint64_t count,
+                        void (*visit)(const struct vmalloc_area *area, void *context), void *context)
 {
     for (uint64_t i = 0; i < count; i++) {
         const struct vmalloc_area *area = vmalloc_noted(pte_read(entry + i));

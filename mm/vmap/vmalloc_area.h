@@ -88,8 +88,8 @@ void area_cache_init(void);
 // Gives the addresses of areas that nobody uses back to the arena.
 void area_cache_shrink(void);
 
-// An area of whole pages and of that kind, asking for a flush where addresses are short; and one of `size` bytes, aligned,
-// with so much room below (0: as much as any area has). Given back by vmalloc_area_release.
+// An area of whole pages and of that kind, asking for a flush where addresses are short; and one of `size` bytes,
+// aligned, with so much room below (0: as much as any area has). Given back by vmalloc_area_release.
 struct vmalloc_area *vmalloc_area_take_any(uint64_t pages);
 struct vmalloc_area *vmalloc_area_create(uint64_t size, uint64_t alignment, uint64_t guard_below,
                                          enum vmalloc_kind kind, const void *caller);
@@ -163,8 +163,8 @@ void vmalloc_area_release(struct vmalloc_area *area);
 // itself after the next flush.
 void vmalloc_area_retire(struct vmalloc_area *area);
 
-// Claims and retires, as vfree and vm_unmap_ram do: the short way. Where no such area starts there, of `count` pages, that
-// is reported.
+// Claims and retires, as vfree and vm_unmap_ram do: the short way. Where no such area starts there, of `count` pages,
+// that is reported.
 void vmalloc_area_free(const void *start, const void *caller);
 void vmalloc_area_free_ram(const void *start, unsigned count, const void *caller);
 

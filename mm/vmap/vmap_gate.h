@@ -14,9 +14,9 @@
 //      fence                                       fence
 //      is_closed? then out again, and wait         each hart's is_inside? then wait
 //
-// Of two that come at once at least one sees the other (the fences order each one's store before its load: RISC-V
-// unprivileged specification 20191213, section 14.1, store buffering), and it is never the writer who turns back.
-// Nobody sleeps or waits inside, so the writer waits as long as one change takes.
+// Of two that come at once at least one sees the other, since the fences order each one's store before its load
+// (Dekker's algorithm), and it is never the writer who turns back. Nobody sleeps or waits inside, so the writer waits
+// as long as one change takes.
 #pragma once
 
 #include <arch/irq.h>

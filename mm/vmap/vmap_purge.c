@@ -1,11 +1,11 @@
 // Lazy unmapping: freed areas wait until one flush serves them all.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// A hart keeps what was freed on it until that is its part of half of 1/64 of RAM; then whoever finds that has every TLB
-// forget, by one flush, what waits on all harts, and gives tables, pages and addresses back, in this order. What other
-// harts had waiting he leaves to them: with its next vfree each gives back what was its own, so that pages go to the
-// lists of the hart that uses them, and no hart works for all. So as much again may wait as forgotten; who asks for a
-// flush, or is short of memory, takes that too.
+// A hart keeps what was freed on it until that is its part of half of 1/64 of RAM; then whoever finds that has every
+// TLB forget, by one flush, what waits on all harts, and gives tables, pages and addresses back, in this order. What
+// other harts had waiting he leaves to them: with its next vfree each gives back what was its own, so that pages go to
+// the lists of the hart that uses them, and no hart works for all. So as much again may wait as forgotten; who asks for
+// a flush, or is short of memory, takes that too.
 //
 // Flushes are made one at a time, so one that is asked for waits for those that others are about: only then has
 // everything that was freed before been forgotten.

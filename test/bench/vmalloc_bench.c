@@ -1,5 +1,5 @@
-// Rows of vmalloc and vm_map_ram. Freeing is lazy: what a flush costs, and giving back what it serves, is in each share.
-// SPDX-License-Identifier: BSD-2-Clause
+// Rows of vmalloc and vm_map_ram. Freeing is lazy: what a flush costs, and giving back what it serves, is in each
+// share. SPDX-License-Identifier: BSD-2-Clause
 
 #include "bench.h"
 #include <mm/page_alloc.h>

@@ -32,8 +32,8 @@ static void expect_one_flush(const struct fake_tlb_stats *before, const void *st
     EXPECT_EQ(now.granules_dropped - before->granules_dropped, bytes / MMU_PAGE_SIZE);
 }
 
-// Freeing an area of any kind flushes its granules on all harts, each once, and no guard; a new one flushes nothing, but
-// for a stack, on which no fault could be answered.
+// Freeing an area of any kind flushes its granules on all harts, each once, and no guard; a new one flushes nothing,
+// but for a stack, on which no fault could be answered.
 KTEST(vmap_flush, names_exactly_the_area)
 {
     struct page *pages[3];

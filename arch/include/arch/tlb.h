@@ -40,6 +40,7 @@ uint64_t arch_tlb_flush_all_granules(void);
 unsigned arch_tlb_asid_bits(void);
 
 // How other harts are reached: by interrupts of the kernel's own, or through the firmware; in the order of the words of
-// the boot argument tlb=. The first is the default; may be changed while no other hart flushes. 0; -ENODEV when the firmware cannot.
+// the boot argument tlb=. The first is the default; may be changed while no other hart flushes. 0; -ENODEV when the
+// firmware cannot.
 enum arch_tlb_remote { ARCH_TLB_BY_INTERRUPT, ARCH_TLB_BY_FIRMWARE };
 int arch_tlb_set_remote(enum arch_tlb_remote remote);

@@ -19,7 +19,8 @@
 // for it. Freed ones become spares again.
 //
 // The paper's quantum caches, which keep ranges of the commonest sizes per processor, are object caches here too, but
-// of what the ranges are for: an object keeps its range while it is free, so one step takes both (mm/vmap/area_cache.c).
+// of what the ranges are for: an object keeps its range while it is free, so one step takes both
+// (mm/vmap/area_cache.c).
 //
 // Context: any, as gfp says; a lock of its own.
 #pragma once
