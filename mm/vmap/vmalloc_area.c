@@ -89,7 +89,7 @@ int vmalloc_area_map(struct vmalloc_area *area, uint64_t offset, paddr_t phys, u
 void vmalloc_area_publish(struct vmalloc_area *area)
 {
     // Nothing was mapped here before, which this hart may have noticed. Another one that did takes one fault
-    // that the tables do not justify any more.
+    // that the tables do not justify any more: for new leaves the fence may wait until then (section 4.2.1).
     tlb_flush_local(area->start, area->size, TLB_AREA_MAPPED);
     spin_lock(&vmalloc_areas_lock);
     list_add_last(&areas, &area->in_order);
@@ -133,6 +133,7 @@ void vmalloc_area_unmap(struct vmalloc_area *area)
 
     // Granule leaves need no splitting, so no table.
     ASSERT(unmapped >= 0);
+    // Section 4.2.1: leaves were changed, and their pages and addresses are about to be somebody else's.
     tlb_flush_kernel(area->start, area->size, TLB_UNMAP);
 }
 

@@ -1,9 +1,9 @@
-// Flushes of all harts dropped, or without one of them: harts of the machine go on using what they should have forgotten.
+// Flushes of all harts dropped, or without one of them: harts go on using what they should have forgotten.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-// QEMU forgets everything at every fence, and remembers no absence. So it shows neither a flush beside the address or too
-// short nor one that a new entry needs; those are the host's (test/host/flush_mutation_test.c), which has a row for every
-// cause. What it does show is that a fence reaches the other harts, and that they need it.
+// QEMU forgets everything at every fence, and remembers no absence. So it shows neither a flush beside the address or
+// too short nor one that a new entry needs; those are the host's (test/host/flush_mutation_test.c), which has a row for
+// every cause. What it does show is that a fence reaches the other harts, and that they need it.
 #include "../unit/highmem_support.h"
 
 #include <arch/smp.h>
@@ -166,8 +166,8 @@ static void run(const struct row *row, enum mutation mutation)
     tlb_flush_kernel_all(TLB_UNMAP);
 }
 
-// A flush that is dropped leaves the old translation to some hart, one without a hart to that hart alone, and a right one
-// to nobody.
+// A flush that is dropped leaves the old translation to some hart, one without a hart to that hart alone, and a right
+// one to nobody.
 KTEST(flush_mutation, harts_left_out_are_seen)
 {
     uint64_t last = 1UL << (arch_hart_count() - 1);

@@ -115,7 +115,8 @@ def check_lock_up(report: Report, lock_up: LockUp, ended: process.Ended, console
     """Checks the exit code, the reason, the function in its hart's backtrace, and that every hart tells something."""
     report.check(not ended.timed_out, "the machine did not end")
     report.check(ended.exit == EXIT_PANIC, f"exit code {ended.exit}, expected {EXIT_PANIC}")
-    report.check(re.search(lock_up.says, console, re.MULTILINE) is not None, f"the console does not say /{lock_up.says}/")
+    report.check(re.search(lock_up.says, console, re.MULTILINE) is not None,
+                 f"the console does not say /{lock_up.says}/")
     _, _, told = console.partition("\npanic: ")
     report.check(re.search(rf"\b{lock_up.function} \+ 0x", told_by_hart(told, lock_up.last_hart, lock_up.thread))
                  is not None, f"hart {lock_up.last_hart} does not name {lock_up.function}")

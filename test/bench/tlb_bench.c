@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 // The machine has one instruction counter, so a remote row counts what the others do meanwhile, too: idle harts that
-// wake up and serve. Through the firmware it cannot be had under -icount: a hart spins in there and never gives its turn
-// away.
+// wake up and serve. Through the firmware it cannot be had under -icount: a hart spins in there and never gives its
+// turn away.
 
 #include "bench.h"
 #include <arch/smp.h>

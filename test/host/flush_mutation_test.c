@@ -28,7 +28,8 @@ static struct {
     const struct row *row;
     enum mutation mutation;
     unsigned seen;                 // flushes for that cause
-    uint64_t granules, harts;      // that the first of them named
+    bool is_all;                   // the first of them named no range
+    uint64_t granules, harts;      // that it is about
     uint64_t stale;                // granules, hart by hart, after it
 } drill;
 
@@ -82,6 +83,7 @@ static bool drill_hook(struct tlb_request *request, enum tlb_cause cause)
         return true;
     spoiled.harts &= low_bits(arch_hart_count());
     drill.harts = spoiled.harts;
+    drill.is_all = request->range_count == 0;
     for (unsigned i = 0; i < count; i++) {
         drill.granules += named[i].bytes / MMU_PAGE_SIZE;
         range[i] = named[i];
@@ -172,8 +174,21 @@ static void unmap_for(enum tlb_cause cause)
     own_page_end(&own);
 }
 
-static void free_table(void) { unmap_for(TLB_TABLE_FREED); }
 static void free_init(void) { unmap_for(TLB_INIT_FREED); }
+
+// By address, what is remembered of tables would stay.
+static void free_table(void)
+{
+    struct own_page own;
+
+    if (!own_page_map(&own, PROT_KERNEL_RW))
+        return;
+    subject = (struct tlb_range){ vaddr(own.address), PAGE_SIZE };
+    learn((void *)own.address, PAGE_SIZE);
+    own_page_unmap(&own);
+    tlb_flush_kernel_all(TLB_TABLE_FREED);
+    own_page_end(&own);
+}
 
 static void protect(void)
 {
@@ -237,7 +252,8 @@ static void answer_fault(void)
 
     if (!own_page_map(&own, PROT_KERNEL_RW))
         return;
-    tlb_flush_local(vaddr(own.address), MMU_PAGE_SIZE, TLB_SPURIOUS);
+    subject = (struct tlb_range){ vaddr(own.address), MMU_PAGE_SIZE };
+    tlb_flush_local_all(TLB_SPURIOUS);
     own_page_unmap(&own);
     tlb_flush_kernel(vaddr(own.address), PAGE_SIZE, TLB_UNMAP);
     own_page_end(&own);
@@ -302,9 +318,9 @@ static void run(const struct row *row, enum mutation mutation)
 }
 
 // Why a cell cannot be: the text stands in it. What the flush names is known from the row's first cell on.
-static const char *no_cell(const struct row *row, enum mutation mutation)
+static const char *no_cell(enum mutation mutation)
 {
-    if ((mutation == BESIDE || mutation == SHORT) && row->cause == TLB_ASID_REUSED)
+    if ((mutation == BESIDE || mutation == SHORT) && drill.is_all)
         return "all";              // everything has no bounds
     if (mutation == SHORT && drill.granules == 1)
         return "one";              // short of its only granule it is dropped
@@ -329,7 +345,7 @@ KTEST(flush_mutation, every_wrong_flush_is_seen)
         const struct row *row = &rows[i];
         char cell[MUTATIONS][8];
         for (enum mutation mutation = NONE; mutation < MUTATIONS; mutation++) {
-            const char *why_not = row->needs_highmem && !has_highmem() ? "-" : no_cell(row, mutation);
+            const char *why_not = row->needs_highmem && !has_highmem() ? "-" : no_cell(mutation);
             if (why_not == NULL) {
                 run(row, mutation);
                 EXPECT_EQ(drill.stale, expected(mutation));

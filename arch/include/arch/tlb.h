@@ -5,6 +5,7 @@
 // removed, moved or given fewer rights, before the memory or the address is used for something else; on this hart
 // also after a new entry, because an implementation may cache that there was none. Ranges are in granules: start and
 // bytes are multiples of MMU_PAGE_SIZE, and bytes may be 0.
+// A range is one of leaves: what is remembered of tables goes with everything only.
 #pragma once
 
 #include <base/addr.h>
@@ -40,6 +41,7 @@ uint64_t arch_tlb_flush_all_granules(void);
 unsigned arch_tlb_asid_bits(void);
 
 // How other harts are reached: by interrupts of the kernel's own, or through the firmware; in the order of the words of
-// the boot argument tlb=. The first is the default; may be changed while no other hart flushes. 0; -ENODEV when the firmware cannot.
+// the boot argument tlb=. The first is the default; may be changed while no other hart flushes. 0; -ENODEV when the
+// firmware cannot.
 enum arch_tlb_remote { ARCH_TLB_BY_INTERRUPT, ARCH_TLB_BY_FIRMWARE };
 int arch_tlb_set_remote(enum arch_tlb_remote remote);
