@@ -3,6 +3,7 @@
 #include <debug/nofault.h>
 
 #include <arch/layout.h>
+#include <arch/per_hart.h>
 #include <arch/tlb.h>
 #include <arch/uaccess.h>
 #include <base/errno.h>
@@ -18,7 +19,8 @@ static bool load(uintptr_t at, uint64_t *word)
         return true;
     if (at < ARCH_VMALLOC_BASE || at >= ARCH_VMALLOC_END)
         return false;
-    arch_tlb_flush_local(vaddr(align_down(at, MMU_PAGE_SIZE)), MMU_PAGE_SIZE);
+    // Everything, since it may be a table that was not there (privileged specification 20211203, section 4.2.1).
+    arch_tlb_flush(&(struct tlb_request){ .asid = TLB_EVERY_ASID, .harts = 1UL << arch_hart_index() });
     return arch_try_load(address, word);
 }
 

@@ -74,7 +74,8 @@ static bool is_spurious(const struct trap_frame *frame, vaddr_t address, enum ar
     this_hart(retried_pc) = pc;
     this_hart(retried_address) = address.value;
     this_hart(retried_at) = arch_time();
-    tlb_flush_local(vaddr(align_down(address.value, MMU_PAGE_SIZE)), MMU_PAGE_SIZE, TLB_SPURIOUS);
+    // Everything, since what the hart remembers may be that a table was not there.
+    tlb_flush_local_all(TLB_SPURIOUS);
     return true;
 }
 

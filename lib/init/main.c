@@ -273,6 +273,7 @@ static init_code void unmap_early_finisher(void)
     if (!machine.finisher)
         return;
     pgtable_unmap(&kernel_pgtable, at, MMU_PAGE_SIZE);
+    // Privileged specification 20211203, section 4.2.1: a leaf was changed, and no RAM is there.
     tlb_flush_kernel(at, MMU_PAGE_SIZE, TLB_UNMAP);
 }
 

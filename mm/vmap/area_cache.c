@@ -36,6 +36,7 @@ static bool make_note(struct vmalloc_area *area)
         vmap_gate_leave(front);
         if (area->note != NULL)
             break;
+        area->made_table = true;
         if (pgtable_make_tables(&kernel_pgtable, below, MMU_PAGE_SIZE) != 0)
             return false;
     }
@@ -75,6 +76,7 @@ static void destruct(void *object)
 static void construct(struct vmalloc_area *area, unsigned class)
 {
     area->class = (uint8_t)class;
+    area->made_table = false;
     area->freed_by = NULL;
     if (!take_range(area, PAGE_SIZE << class, PAGE_SIZE << class, PAGE_SIZE))
         area->range_size = 0;

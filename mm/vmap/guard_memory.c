@@ -29,13 +29,15 @@ static void write_page(unsigned index, paddr_t phys, unsigned prot)
 static void show(unsigned index)
 {
     write_page(index, page_to_phys(window.page[index]), PROT_KERNEL_RW);
-    // This hart may have kept that there was nothing; another one that did faults once more and is answered by a fence.
+    // This hart may have kept that there was nothing; another one that did faults once more and is answered by a fence,
+    // which section 4.2.1 allows for new leaves.
     tlb_flush_local(vaddr_add(window.start, index * PAGE_SIZE), PAGE_SIZE, TLB_GUARD_SHOWN);
 }
 
 static void hide(unsigned index)
 {
     write_page(index, paddr(0), 0);
+    // Section 4.2.1: leaves were changed, and whoever still uses the object is to be found.
     tlb_flush_kernel(vaddr_add(window.start, index * PAGE_SIZE), PAGE_SIZE, TLB_GUARD_HIDDEN);
 }
 

@@ -262,12 +262,14 @@ static void forget_section(const struct kernel_image *image, const struct kernel
         return;
     int64_t unmapped = pgtable_unmap(&kernel_pgtable, section->start, bytes);
     ASSERT(unmapped == (section->prot != 0 ? (int64_t)bytes : 0));
+    // Section 4.2.1: leaves were changed, and the memory goes to the allocator.
     tlb_flush_kernel(section->start, bytes, TLB_INIT_FREED);
     if (is_read_only(section)) {
         // Split down to these very bounds when they became read-only, so no table is needed.
         int error = pgtable_protect(&kernel_pgtable, alias, bytes, PROT_KERNEL_RW);
         ASSERT(error == 0);
-        // Rights were added: a stale entry faults although the access is allowed.
+        // Rights were added: section 4.2.1 would leave that to the fault which a stale entry takes. Not here: from now
+        // on anybody's memory lies there, and is touched where no fault may be.
         tlb_flush_kernel(alias, bytes, TLB_PROTECT);
     }
 }

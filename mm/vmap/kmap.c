@@ -98,6 +98,7 @@ static void empty_lazy_slots(void)
         pool.slot[index].page = NULL;
         pgtable_write_granules(pool.entry[index], GRANULES_PER_PAGE, paddr(0), 0);
     }
+    // Section 4.2.1: leaves were changed, and are about to show other pages.
     tlb_flush_kernel(slot_address(first), (last - first + 1) * PAGE_SIZE, TLB_KMAP_EMPTIED);
     pool.clean |= pool.lazy;
     pool.lazy = 0;
@@ -113,7 +114,8 @@ static unsigned fill_slot(struct page *page)
     pool.slot[index] = (struct slot){ .page = page, .next = *bucket_of(page) };
     *bucket_of(page) = (uint8_t)index;
     pgtable_write_granules(pool.entry[index], GRANULES_PER_PAGE, page_to_phys(page), PROT_KERNEL_RW);
-    // This hart may remember that nothing was there; another one takes a fault, and tries again.
+    // This hart may remember that nothing was there; another one takes a fault, and tries again: section 4.2.1 allows
+    // that for new leaves.
     tlb_flush_local(slot_address(index), PAGE_SIZE, TLB_KMAP_FILLED);
     return index;
 }

@@ -34,6 +34,7 @@ static vaddr_t slot_address(unsigned hart, unsigned index)
 static void write_entries(const struct stack *stack, unsigned index, paddr_t phys, unsigned prot)
 {
     pgtable_write_granules(stack->entries + index * GRANULES_PER_PAGE, GRANULES_PER_PAGE, phys, prot);
+    // Section 4.2.1: leaves were changed. No other hart knows anything of this one's slots.
     tlb_flush_local(slot_address((unsigned)(stack - stacks), index), PAGE_SIZE,
                     prot != 0 ? TLB_KMAP_LOCAL_FILLED : TLB_KMAP_LOCAL_EMPTIED);
 }

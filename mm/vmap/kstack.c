@@ -49,14 +49,19 @@ void *kstack_alloc(void)
                                                     __builtin_return_address(0));
     if (area == NULL)
         return NULL;
+    bool had_table = !area->made_table && vmalloc_first_entry(area) != NULL;
     for (unsigned i = 0; i < STACK_GRANULES; i++)
         if (!add_granule(area, i * MMU_PAGE_SIZE)) {
             take_down(area);
             return NULL;
         }
     vmalloc_area_publish(area, VMALLOC_STACK, 0);
-    // Whichever hart first runs on it must not remember that nothing was there: on a stack no fault can be taken.
-    tlb_flush_kernel(area->start, area->size, TLB_STACK_MAPPED);
+    // Whichever hart first runs on it must not remember that nothing was there: on a stack no fault can be taken. So
+    // what section 4.2.1 leaves to the fault for new leaves is done now; for a new table, by a fence for everything.
+    if (had_table)
+        tlb_flush_kernel(area->start, area->size, TLB_STACK_MAPPED);
+    else
+        tlb_flush_kernel_all(TLB_STACK_MAPPED);
     return vaddr_ptr(area->start);
 }
 

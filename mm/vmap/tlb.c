@@ -50,11 +50,12 @@ static uint64_t granules_of(const struct tlb_request *request)
     return granules;
 }
 
-static void submit(struct tlb_request *request, enum tlb_cause cause)
+// `flushes`: the kind that it is counted as.
+static void submit(struct tlb_request *request, enum tlb_cause cause, uint64_t *flushes)
 {
     struct tlb_counts *own = own_counts(cause);
 
-    add(&own->remote, 1);
+    add(flushes, 1);
     if (request->asid != TLB_EVERY_ASID)
         add(&own->asid, 1);
     if (request->range_count == 0)
@@ -74,14 +75,14 @@ static void submit_range(vaddr_t start, uint64_t bytes, uint32_t asid, uint64_t 
     if (bytes / MMU_PAGE_SIZE > arch_tlb_flush_all_granules())
         request.range_count = 0;
     if (bytes != 0)
-        submit(&request, cause);
+        submit(&request, cause, &own_counts(cause)->remote);
 }
 
 static void submit_all(uint32_t asid, uint64_t harts, enum tlb_cause cause)
 {
     struct tlb_request request = { .asid = asid, .harts = harts };
 
-    submit(&request, cause);
+    submit(&request, cause, &own_counts(cause)->remote);
 }
 
 void tlb_flush_local(vaddr_t start, uint64_t bytes, enum tlb_cause cause)
@@ -100,6 +101,13 @@ void tlb_flush_local(vaddr_t start, uint64_t bytes, enum tlb_cause cause)
         bytes = request.range->bytes;
     }
     arch_tlb_flush_local(start, bytes);
+}
+
+void tlb_flush_local_all(enum tlb_cause cause)
+{
+    struct tlb_request request = { .asid = TLB_EVERY_ASID, .harts = 1UL << arch_hart_index() };
+
+    submit(&request, cause, &own_counts(cause)->local);
 }
 
 void tlb_flush_kernel(vaddr_t start, uint64_t bytes, enum tlb_cause cause)
@@ -148,14 +156,19 @@ void tlb_batch_add(struct tlb_batch *batch, vaddr_t start, uint64_t bytes)
         batch->range[batch->count++] = (struct tlb_range){ start, bytes };
 }
 
+void tlb_batch_add_all(struct tlb_batch *batch)
+{
+    batch->is_all = true;
+}
+
 void tlb_batch_flush(struct tlb_batch *batch, enum tlb_cause cause)
 {
     bool is_all = batch->is_all || batch->granules > arch_tlb_flush_all_granules();
     struct tlb_request request = { .range = batch->range, .range_count = is_all ? 0 : batch->count,
                                    .asid = TLB_EVERY_ASID, .harts = TLB_EVERY_HART };
 
-    if (batch->count != 0)
-        submit(&request, cause);
+    if (is_all || batch->count != 0)
+        submit(&request, cause, &own_counts(cause)->remote);
     tlb_batch_init(batch);
 }
 

@@ -153,6 +153,7 @@ static noinline void clear_entries(const struct vmalloc_area *area)
 void vmalloc_area_unmap(struct vmalloc_area *area)
 {
     clear_entries(area);
+    // Section 4.2.1: leaves were changed, and what they showed is about to be somebody else's.
     tlb_flush_kernel(area->start, area->size, TLB_UNMAP);
 }
 

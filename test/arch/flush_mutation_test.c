@@ -1,5 +1,5 @@
-// Flushes of all harts dropped, or without one of them: harts of the machine go on using what they should have
-// forgotten. SPDX-License-Identifier: BSD-2-Clause
+// Flushes of all harts dropped, or without one of them: harts go on using what they should have forgotten.
+// SPDX-License-Identifier: BSD-2-Clause
 //
 // QEMU forgets everything at every fence, and remembers no absence. So it shows neither a flush beside the address or
 // too short nor one that a new entry needs; those are the host's (test/host/flush_mutation_test.c), which has a row for

@@ -28,8 +28,8 @@ static struct {
     const struct row *row;
     enum mutation mutation;
     unsigned seen;                 // flushes for that cause
-    bool is_all;                   // the first of them was one of everything
-    uint64_t granules, harts;      // that the first of them named
+    bool is_all;                   // the first of them named no range
+    uint64_t granules, harts;      // that it is about
     uint64_t stale;                // granules, hart by hart, after it
 } drill;
 
@@ -244,7 +244,8 @@ static void answer_fault(void)
 
     if (!own_page_map(&own, PROT_KERNEL_RW))
         return;
-    tlb_flush_local(vaddr(own.address), MMU_PAGE_SIZE, TLB_SPURIOUS);
+    subject = (struct tlb_range){ vaddr(own.address), MMU_PAGE_SIZE };
+    tlb_flush_local_all(TLB_SPURIOUS);
     own_page_unmap(&own);
     tlb_flush_kernel(vaddr(own.address), PAGE_SIZE, TLB_UNMAP);
     own_page_end(&own);

@@ -96,6 +96,9 @@ KTEST(tlb, batch_becomes_everything)
     EXPECT_EQ(flush(&batch).all, 1);
     EXPECT_EQ(seen.requests, 1);
     EXPECT_EQ(seen.range_count, 0);
+    tlb_batch_add_all(&batch);
+    EXPECT_EQ(flush(&batch).all, 1);
+    EXPECT_EQ(flush(&batch).all, 0);
     for (uint64_t more = 0; more < 2; more++) {
         add(&batch, 0, most - 1);
         add(&batch, most, 1 + more);
@@ -118,12 +121,13 @@ KTEST(tlb, range_becomes_everything)
     tlb_flush_asid(1, granule(0), MMU_PAGE_SIZE, TLB_EVERY_HART, TLB_UNMAP);
     tlb_flush_asid_all(1, 1, TLB_UNMAP);
     tlb_flush_local(granule(0), 2 * MMU_PAGE_SIZE, TLB_UNMAP);
+    tlb_flush_local_all(TLB_UNMAP);
     struct tlb_counts after = tlb_counts(TLB_UNMAP);
     EXPECT_EQ(after.remote - before.remote, 5);
-    EXPECT_EQ(after.all - before.all, 3);
+    EXPECT_EQ(after.all - before.all, 4);
     EXPECT_EQ(after.asid - before.asid, 2);
     EXPECT_EQ(after.granules - before.granules, most + 3);
-    EXPECT_EQ(after.local - before.local, 1);
+    EXPECT_EQ(after.local - before.local, 2);
 }
 
 // Numbers are each handed out once, never the kernel's; when all are in use there is none. Those given back come again

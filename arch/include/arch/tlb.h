@@ -5,6 +5,7 @@
 // removed, moved or given fewer rights, before the memory or the address is used for something else; on this hart
 // also after a new entry, because an implementation may cache that there was none. Ranges are in granules: start and
 // bytes are multiples of MMU_PAGE_SIZE, and bytes may be 0.
+// A range is one of leaves: what is remembered of tables goes with everything only.
 #pragma once
 
 #include <base/addr.h>

@@ -68,8 +68,8 @@ int arch_tlb_set_remote(enum arch_tlb_remote remote)
     return 0;
 }
 
-// Section 4.2.1. With rs1 = an address, all levels of translation for it; x0: everything. With rs2 = x0, of every
-// address space; else of that one, and no global entries.
+// Section 4.2.1. With rs1 = an address, the leaf that translates it; x0: everything, tables included. With rs2 = x0, of
+// every address space; else of that one, and no global entries.
 static void fence_all(uint32_t asid)
 {
     if (asid == TLB_EVERY_ASID)

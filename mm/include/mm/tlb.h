@@ -19,6 +19,9 @@
 //
 // Context: any, also with interrupts masked. Whoever flushes on other harts waits for them, so not while holding a
 // lock that an interrupt handler of another hart wants.
+//
+// By address only leaves are forgotten (section 4.2.1: with rs1 other than x0 the fence orders accesses to leaf entries
+// alone). Whoever takes a table out, or cannot live with a hart that remembers that there was none, flushes everything.
 #pragma once
 
 #include <arch/tlb.h>
@@ -50,6 +53,7 @@ const char *tlb_cause_name(enum tlb_cause cause);
 
 // On the hart that this runs on. The caller stays there, or does not mind where it was done.
 void tlb_flush_local(vaddr_t start, uint64_t bytes, enum tlb_cause cause);
+void tlb_flush_local_all(enum tlb_cause cause);
 
 // On every hart, for addresses that all address spaces share (the kernel's half). Return when all have done it.
 void tlb_flush_kernel(vaddr_t start, uint64_t bytes, enum tlb_cause cause);
@@ -72,6 +76,9 @@ void tlb_batch_init(struct tlb_batch *batch);
 
 // Neighbours, in either order, become one range.
 void tlb_batch_add(struct tlb_batch *batch, vaddr_t start, uint64_t bytes);
+
+// Everything: a table was taken out.
+void tlb_batch_add_all(struct tlb_batch *batch);
 
 // As tlb_flush_kernel for all of it; nothing when nothing was added. The batch is empty afterwards.
 void tlb_batch_flush(struct tlb_batch *batch, enum tlb_cause cause);

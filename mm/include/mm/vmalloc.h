@@ -52,6 +52,7 @@ struct vmalloc_area {
     uint64_t range_size;
     pte_t *note;                   // the entry N
     pte_t *first;                  // the entry behind it, where that is in the same table; else NULL
+    bool made_table;               // for it
     uint8_t class;                 // of mm/vmap/area_cache.c. All so far: for as long as it has its addresses
     uint8_t kind;                  // enum vmalloc_kind
     uint32_t page_count;           // VMALLOC_PAGES, VMALLOC_MAP and VMALLOC_RAM

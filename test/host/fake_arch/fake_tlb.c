@@ -59,16 +59,21 @@ static bool tlb_lock;                      // guards all of the above; plain, fo
 static _Thread_local volatile bool fault_expected;      // read by the handler in the middle of an access
 static _Thread_local sigjmp_buf after_fault;
 
-static void lock_tlb(void)
+static bool probe_lock;                    // one probe at a time: none maps what another one is about to use
+
+static void take(bool *lock)
 {
-    while (__atomic_test_and_set(&tlb_lock, __ATOMIC_ACQUIRE))
+    while (__atomic_test_and_set(lock, __ATOMIC_ACQUIRE))
         sched_yield();
 }
 
-static void unlock_tlb(void)
+static void release(bool *lock)
 {
-    __atomic_clear(&tlb_lock, __ATOMIC_RELEASE);
+    __atomic_clear(lock, __ATOMIC_RELEASE);
 }
+
+static void lock_tlb(void) { take(&tlb_lock); }
+static void unlock_tlb(void) { release(&tlb_lock); }
 
 static uint64_t granule_of(uint64_t address)
 {
@@ -197,11 +202,15 @@ static bool may_access(uint64_t address, unsigned needed)
 // signal mask is put back too: under a sanitizer the handler runs with everything masked.
 #define PROBE(needed, access) \
     do { \
-        if (!may_access((uint64_t)address, needed) || sigsetjmp(after_fault, 1) != 0) \
+        take(&probe_lock); \
+        if (!may_access((uint64_t)address, needed) || sigsetjmp(after_fault, 1) != 0) { \
+            release(&probe_lock); \
             return false; \
+        } \
         fault_expected = true; \
         access; \
         fault_expected = false; \
+        release(&probe_lock); \
         return true; \
     } while (0)
 
