@@ -72,6 +72,8 @@ static void destruct(void *object)
     ASSERT(freed == area->range_size);
 }
 
+// What the last user left in an area tells who freed it, for as long as nobody has its addresses.
+//
 // Aligned to their size, they can be shown by the largest leaves, and lie in one table.
 static void construct(struct vmalloc_area *area, unsigned class)
 {
@@ -99,7 +101,8 @@ void area_cache_init(void)
 
     any_size = kmem_cache_create("vmalloc_area", sizeof(struct vmalloc_area), 0, SLAB_PANIC, NULL, NULL);
     for (unsigned class = 0; class < CLASS_COUNT; class++)
-        area_of_class[class] = kmem_cache_create(names[class], sizeof(struct vmalloc_area), 0, SLAB_PANIC,
+        area_of_class[class] = kmem_cache_create(names[class], sizeof(struct vmalloc_area), 0,
+                                                 SLAB_PANIC | SLAB_KEEPS_CONTENTS,
                                             constructor[class], destruct);
 }
 
