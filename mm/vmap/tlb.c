@@ -13,7 +13,7 @@ static struct hart_counts {
     struct tlb_counts of[TLB_CAUSE_COUNT];
 } aligned_to(CACHE_LINE_BYTES) counts[MAX_HARTS];
 
-static tlb_flush_hook_t flush_hook;
+static tlb_flush_hook_t flush_hook;        // (A)
 
 const char *tlb_cause_name(enum tlb_cause cause)
 {
@@ -50,6 +50,14 @@ static uint64_t granules_of(const struct tlb_request *request)
     return granules;
 }
 
+// Read once: on another hart the drill may be over.
+static bool is_let_through(struct tlb_request *request, enum tlb_cause cause)
+{
+    tlb_flush_hook_t hook = __atomic_load_n(&flush_hook, __ATOMIC_ACQUIRE);
+
+    return hook == NULL || hook(request, cause);
+}
+
 // `flushes`: the kind that it is counted as.
 static void submit(struct tlb_request *request, enum tlb_cause cause, uint64_t *flushes)
 {
@@ -63,7 +71,7 @@ static void submit(struct tlb_request *request, enum tlb_cause cause, uint64_t *
     else
         add(&own->granules, granules_of(request));
     request->cause = tlb_cause_name(cause);
-    if (flush_hook == NULL || flush_hook(request, cause))
+    if (is_let_through(request, cause))
         arch_tlb_flush(request);
 }
 
@@ -91,11 +99,11 @@ void tlb_flush_local(vaddr_t start, uint64_t bytes, enum tlb_cause cause)
 
     add(&own->local, 1);
     add(&own->granules, bytes / MMU_PAGE_SIZE);
-    if (unlikely(flush_hook != NULL)) {
+    if (unlikely(__atomic_load_n(&flush_hook, __ATOMIC_RELAXED) != NULL)) {
         struct tlb_range range = { start, bytes };
         struct tlb_request request = { .range = &range, .range_count = 1, .asid = TLB_EVERY_ASID,
                                        .harts = 1UL << arch_hart_index() };
-        if (!flush_hook(&request, cause))
+        if (!is_let_through(&request, cause))
             return;
         start = request.range->start;
         bytes = request.range->bytes;

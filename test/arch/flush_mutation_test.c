@@ -63,23 +63,44 @@ static void touch_before_and_after(unsigned index, void *argument unused_arg)
 
 // --- What harts share, and what becomes of it.
 
-static bool map_page(void)
+static bool map_page_with(unsigned prot)
 {
     uint64_t at;
 
     drill.page = alloc_page(GFP_KERNEL);
     if (!EXPECT(drill.page) ||
         !EXPECT_EQ(vmem_alloc(&vmalloc_arena, PAGE_SIZE, PAGE_SIZE, 0, GFP_KERNEL, &at), 0) ||
-        !EXPECT_EQ(pgtable_map(&kernel_pgtable, vaddr(at), page_to_phys(drill.page), PAGE_SIZE, PROT_KERNEL_RW, 0), 0))
+        !EXPECT_EQ(pgtable_map(&kernel_pgtable, vaddr(at), page_to_phys(drill.page), PAGE_SIZE, prot, 0), 0))
         return false;
     drill.address = (void *)at;
     return true;
 }
 
+static bool map_page(void) { return map_page_with(PROT_KERNEL_RW); }
+static bool map_own_page(void) { return map_page_with(PROT_READ | PROT_WRITE); }
+
 static void unmap(void)
 {
     pgtable_unmap(&kernel_pgtable, vaddr_of(drill.address), PAGE_SIZE);
     tlb_flush_kernel(vaddr_of(drill.address), PAGE_SIZE, drill.cause);
+}
+
+static void unmap_table(void)
+{
+    pgtable_unmap(&kernel_pgtable, vaddr_of(drill.address), PAGE_SIZE);
+    tlb_flush_kernel_all(drill.cause);
+}
+
+static void unmap_of_asid(void)
+{
+    pgtable_unmap(&kernel_pgtable, vaddr_of(drill.address), PAGE_SIZE);
+    tlb_flush_asid(ASID_KERNEL, vaddr_of(drill.address), PAGE_SIZE, TLB_EVERY_HART, drill.cause);
+}
+
+static void unmap_all_of_asid(void)
+{
+    pgtable_unmap(&kernel_pgtable, vaddr_of(drill.address), PAGE_SIZE);
+    tlb_flush_asid_all(ASID_KERNEL, TLB_EVERY_HART, drill.cause);
 }
 
 static void unmap_by_batch(void)
@@ -137,18 +158,21 @@ static void end_pool(void)
 }
 
 static const struct row {
+    const char *name;
     enum tlb_cause cause;
     bool (*prepare)(void);
     void (*change)(void), (*end)(void);
     bool by_write, needs_highmem;
 } rows[] = {
-    { TLB_VMALLOC_PURGE, map_page, unmap_by_batch, end_page, false, false },
-    { TLB_UNMAP, make_area, remove_area, end_area, false, false },
-    { TLB_TABLE_FREED, map_page, unmap, end_page, false, false },
-    { TLB_INIT_FREED, map_page, unmap, end_page, false, false },
-    { TLB_GUARD_HIDDEN, map_page, unmap, end_page, false, false },
-    { TLB_PROTECT, map_page, protect, end_page, true, false },
-    { TLB_KMAP_EMPTIED, use_up_pool, use_one_more, end_pool, false, true },
+    { "vmalloc purge", TLB_VMALLOC_PURGE, map_page, unmap_by_batch, end_page, false, false },
+    { "unmap", TLB_UNMAP, make_area, remove_area, end_area, false, false },
+    { "unmap of an asid", TLB_UNMAP, map_own_page, unmap_of_asid, end_page, false, false },
+    { "all of an asid", TLB_UNMAP, map_own_page, unmap_all_of_asid, end_page, false, false },
+    { "table freed", TLB_TABLE_FREED, map_page, unmap_table, end_page, false, false },
+    { "init freed", TLB_INIT_FREED, map_page, unmap, end_page, false, false },
+    { "guard hidden", TLB_GUARD_HIDDEN, map_page, unmap, end_page, false, false },
+    { "protect", TLB_PROTECT, map_page, protect, end_page, true, false },
+    { "kmap emptied", TLB_KMAP_EMPTIED, use_up_pool, use_one_more, end_pool, false, true },
 };
 
 static void run(const struct row *row, enum mutation mutation)
@@ -174,12 +198,12 @@ KTEST(flush_mutation, harts_left_out_are_seen)
 
     if (arch_hart_count() == 1)
         ktest_skip("one hart");
-    ktest_note("%-20s %6s %6s %6s", "cause", "none", "drop", "hart");
+    ktest_note("%-20s %6s %6s %6s", "flush", "none", "drop", "hart");
     for (unsigned i = 0; i < array_count(rows); i++) {
         unsigned stale[MUTATIONS];
 
         if (rows[i].needs_highmem && !has_highmem()) {
-            ktest_note("%-20s      -      -      -", tlb_cause_name(rows[i].cause));
+            ktest_note("%-20s      -      -      -", rows[i].name);
             continue;
         }
         for (enum mutation mutation = NONE; mutation < MUTATIONS; mutation++) {
@@ -190,6 +214,6 @@ KTEST(flush_mutation, harts_left_out_are_seen)
                 EXPECT_EQ(drill.stale, mutation == HART ? last : 0);
             stale[mutation] = count_bits(drill.stale);
         }
-        ktest_note("%-20s %6u %6u %6u", tlb_cause_name(rows[i].cause), stale[NONE], stale[DROP], stale[HART]);
+        ktest_note("%-20s %6u %6u %6u", rows[i].name, stale[NONE], stale[DROP], stale[HART]);
     }
 }

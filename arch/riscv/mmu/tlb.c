@@ -32,8 +32,8 @@
 #define FENCED_GRANULES (1 + TLB_ENTRIES * REFILL_CYCLES / FENCE_CYCLES)
 #define INVALIDATED_GRANULES ((TLB_ENTRIES * REFILL_CYCLES - FENCE_CYCLES) / INVALIDATE_CYCLES)
 
-// Rounds of waiting between two looks at the clock.
-#define ROUNDS_PER_LOOK 1024
+// Rounds of waiting between two looks at the clock. Several of them gave the turn away, which is the dearer thing.
+#define ROUNDS_PER_LOOK 64
 
 static uint64_t kernel_satp;       // (C) once start-up is over
 static unsigned asid_bits;         // (C)
