@@ -630,7 +630,7 @@ void magazines_init(bool enabled)
     for (unsigned size = 0; size < SIZES; size++) {
         format_text(name, sizeof(name), "magazine-%u", (unsigned)rounds_of_size[size]);
         magazine_caches[size] = kmem_cache_create(name, HEADER_BYTES + rounds_of_size[size] * sizeof(void *), 0,
-                                                  SLAB_NO_MAGAZINES | SLAB_PANIC, NULL, NULL);
+                                                  SLAB_NO_MAGAZINES | SLAB_PANIC | SLAB_KEEPS_CONTENTS, NULL, NULL);
     }
     page_lists_set_upper(magazines_drain_hart, magazines_trim_hart);
     is_enabled = enabled;
