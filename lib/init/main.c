@@ -328,8 +328,10 @@ static init_code void start_harts(void)
         char *overflow_stack = kstack_alloc();
 
         int error = -ENOMEM;
-        if (block && stack && overflow_stack)
+        if (block && stack && overflow_stack) {
+            kstack_mark(stack);
             error = arch_hart_start(id, block, stack + KERNEL_STACK_SIZE, overflow_stack + KERNEL_STACK_SIZE);
+        }
         if (error != 0)
             refuse("hart %lu does not start: error %d", id, error);
         // It counts as running now, but its run queue may not be ready yet.
@@ -420,6 +422,7 @@ init_code _Noreturn void upcall_boot(uint64_t hart_machine_id, paddr_t device_tr
     char *stack = kstack_alloc();
     if (!stack)
         refuse("no memory for the first stack");
+    kstack_mark(stack);
     arch_context_init(&idle_context, stack + KERNEL_STACK_SIZE, run_idle, stack);
     arch_context_switch(&boot_context, &idle_context);
     panic("the boot stack runs again");

@@ -228,22 +228,27 @@ const char *thread_name_of_stack(const void *stack)
     return NULL;
 }
 
+size_t thread_stack_depth(const struct thread *thread)
+{
+    return thread->stack != NULL ? kstack_depth(thread->stack) : 0;
+}
+
 static int threads_command(int argc unused_arg, char **argv unused_arg)
 {
     static const char *const state_names[] = { "ready", "running", "blocked", "exiting", "dead" };
     static const char *const priority_names[] = { "idle", "normal", "high" };
     struct thread *thread;
 
-    console_print("%-24s %4s  %-8s %-7s %16s %10s %10s  %s\n", "NAME", "HART", "STATE", "PRIO", "MAY RUN ON",
-                  "TURNS", "RUN (MS)", "STACK");
+    console_print("%-24s %4s  %-8s %-7s %16s %10s %10s %6s  %s\n", "NAME", "HART", "STATE", "PRIO", "MAY RUN ON",
+                  "TURNS", "RUN (MS)", "DEPTH", "STACK");
     spin_lock(&thread_list_lock);
     list_for_each(thread, &thread_list, all)
-        console_print("%-24s %4u  %-8s %-7s %16lx %10lu %10lu  %p\n", thread->name, thread->hart,
+        console_print("%-24s %4u  %-8s %-7s %16lx %10lu %10lu %6zu  %p\n", thread->name, thread->hart,
                       state_names[thread->state], priority_names[thread->priority],
                       thread->affinity & low_bits(arch_hart_count()), thread->switch_count,
-                      thread->run_time * 1000 / arch_timer_hz(), thread->stack);
+                      thread->run_time * 1000 / arch_timer_hz(), thread_stack_depth(thread), thread->stack);
     spin_unlock(&thread_list_lock);
     return 0;
 }
-SHELL_COMMAND(threads, "", "every kernel thread: hart, state, priority, where it may run, turns, time and stack",
+SHELL_COMMAND(threads, "", "every kernel thread: hart, state, priority, where it may run, turns, time, stack and its depth",
               threads_command);

@@ -104,6 +104,10 @@ bool thread_sleep_until(uint64_t deadline);
 // "idle", "init", ... of what a hart runs: for reports.
 const char *thread_name_on(unsigned hart);
 
+// Bytes of its stack that a thread has used at most (kstack_depth, whose error it has); of an idle thread also what
+// interrupts used on it. The thread is not being freed.
+size_t thread_stack_depth(const struct thread *thread);
+
 // The stack that `sp` lies on or has overrun, for backtraces; false when no thread owns it. The stack of what a hart
 // runs now, or NULL. Neither takes a lock: for panics.
 bool thread_find_stack(uintptr_t sp, uintptr_t *low, uintptr_t *high);

@@ -42,9 +42,11 @@ void *kstack_cache_alloc(void)
     might_sleep();
     void *stack = take(arch_hart_index());
 
-    if (stack == NULL)
-        return kstack_alloc();
-    __atomic_fetch_add(&reused_count, 1, __ATOMIC_RELAXED);
+    if (stack != NULL)
+        __atomic_fetch_add(&reused_count, 1, __ATOMIC_RELAXED);
+    else if ((stack = kstack_alloc()) == NULL)
+        return NULL;
+    kstack_mark(stack);
     return stack;
 }
 

@@ -323,6 +323,44 @@ static void run_some_threads(unsigned count)
     }
 }
 
+static noinline void use_bytes(size_t bytes)
+{
+    volatile char frame[512];
+
+    for (size_t i = 0; i < sizeof frame; i++)
+        frame[i] = (char)i;
+    if (bytes > sizeof frame)
+        use_bytes(bytes - sizeof frame);
+    // Read afterwards, so that the call above is none that reuses the frame.
+    (void)frame[bytes % sizeof frame];
+}
+
+struct deep { size_t bytes, depth; };
+
+static void go_deep(void *argument)
+{
+    struct deep *deep = argument;
+
+    use_bytes(deep->bytes);
+    deep->depth = thread_stack_depth(thread_current());
+}
+
+// The depth of a stack is what the thread has used of it, not more than a few frames off; and not what an earlier one
+// did on the same stack.
+KTEST(thread, depth_is_what_it_used)
+{
+    size_t sizes[] = { 512, KERNEL_STACK_SIZE / 2, 1024, KERNEL_STACK_SIZE * 5 / 8, 512 };
+
+    for (unsigned i = 0; i < array_count(sizes); i++) {
+        struct deep deep = { .bytes = sizes[i] };
+        struct thread *thread = thread_create("deep", go_deep, &deep);
+        REQUIRE(thread);
+        thread_join(thread);
+        EXPECT_GE(deep.depth, sizes[i]);
+        EXPECT_LE(deep.depth, sizes[i] * 5 / 4 + 2560);
+    }
+}
+
 // Stacks of ended threads are used again, kept up to a few a hart, and given back on demand.
 KTEST(thread, stacks_are_used_again)
 {

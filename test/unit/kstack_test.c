@@ -56,6 +56,22 @@ KTEST(kstack, guard_faults_everywhere)
         kstack_free(stacks[(i * 7) % CROWD]);
 }
 
+// A marked stack is as deep as the deepest mark that was overwritten; marked again, it is new.
+KTEST(kstack, depth_is_the_deepest_mark)
+{
+    char *stack = kstack_alloc();
+    REQUIRE(stack);
+
+    EXPECT_EQ(kstack_depth(stack), KERNEL_STACK_SIZE);
+    for (size_t depth = KSTACK_MARK_BYTES; depth <= KERNEL_STACK_SIZE; depth += KSTACK_MARK_BYTES * 3) {
+        kstack_mark(stack);
+        EXPECT_EQ(kstack_depth(stack), 0);
+        memset(stack + KERNEL_STACK_SIZE - depth, 0, depth);
+        EXPECT_EQ(kstack_depth(stack), depth);
+    }
+    kstack_free(stack);
+}
+
 // A stack takes as many granules as it is large and no more; at large pages several stacks share a page.
 KTEST(kstack, takes_granules_not_pages)
 {

@@ -9,8 +9,8 @@
 
 #define KSTACKS_KEPT 4
 
-// A kept stack of this hart, or else a new one (kstack_alloc); NULL without memory. Its contents are undefined: zero,
-// or what an earlier thread left. May sleep.
+// A kept stack of this hart, or else a new one (kstack_alloc); NULL without memory. Its contents are undefined but
+// for the marks (kstack_mark), so that its depth is the new thread's. May sleep.
 must_check void *kstack_cache_alloc(void);
 
 // Keeps a stack from either function, or gives it back when there are enough. Process context.
