@@ -45,6 +45,7 @@ MM_HEADER_FOLDERS = {
     "page_engine.h": "mm/phys",
     "page_group.h": "mm/phys",
     "page_ops.h": "mm/phys",
+    "pte.h": "mm/vmap",
 }
 
 INCLUDE_ROOTS = ("lib", "arch/include", "arch/riscv/include", "mm/include", "platform/include")

@@ -4,6 +4,7 @@
 #include <base/errno.h>
 #include <mm/granule.h>
 #include <mm/pgtable.h>
+#include <mm/pte.h>
 
 #define ROOT_LEVEL (ARCH_PT_LEVELS - 1)
 
@@ -21,6 +22,8 @@ struct request {
     struct span span;
     unsigned prot;
     unsigned largest_level;
+    gfp_t gfp;                 // how a table is waited for
+    const void *note;          // when making tables: what the first entry in each remembers, NULL for nothing
     paddr_t spare;             // a table that was waited for, value 0 if none
     uint64_t mapped_bytes;
 };
@@ -30,19 +33,6 @@ typedef void (*leaf_visit_t)(pte_t *slot, uint64_t va, unsigned level, void *con
 static pte_t *entries_of(paddr_t table)
 {
     return phys_to_virt(table);
-}
-
-static pte_t pte_load(const pte_t *slot)
-{
-    pte_t entry;
-
-    __atomic_load(slot, &entry, __ATOMIC_RELAXED);
-    return entry;
-}
-
-static void pte_store(pte_t *slot, pte_t entry)
-{
-    __atomic_store(slot, &entry, __ATOMIC_RELEASE);
 }
 
 static bool is_table(pte_t entry)
@@ -78,7 +68,7 @@ static pte_t *find_slot(const struct pgtable *table, uint64_t va, unsigned *leve
 
     for (unsigned at = ROOT_LEVEL;; at--) {
         pte_t *slot = &entries[pt_index(vaddr(va), at)];
-        pte_t entry = pte_load(slot);
+        pte_t entry = pte_read(slot);
         if (at == *level || !is_table(entry)) {
             *level = at;
             return slot;
@@ -112,7 +102,7 @@ static int run_locked(struct pgtable *table, struct request *request,
         spin_unlock(&table->lock);
         if (error != NEEDS_TABLE)
             break;
-        if (!table->table_alloc(table, GFP_KERNEL, &request->spare)) {
+        if (!gfp_may_sleep(request->gfp) || !table->table_alloc(table, request->gfp, &request->spare)) {
             error = -ENOMEM;
             break;
         }
@@ -145,7 +135,7 @@ static int find_run(struct pgtable *table, struct request *request, const struct
     for (;;) {
         level = wanted;
         run->slot = find_slot(table, span->va, &level);
-        pte_t entry = pte_load(run->slot);
+        pte_t entry = pte_read(run->slot);
         if (arch_pte_is_present(entry)) {
             if (arch_pte_is_leaf(entry))
                 return -EEXIST;
@@ -154,7 +144,7 @@ static int find_run(struct pgtable *table, struct request *request, const struct
             paddr_t new_table;
             if (!take_table(table, request, &new_table))
                 return NEEDS_TABLE;
-            pte_store(run->slot, arch_pte_table(new_table));
+            pte_write(run->slot, arch_pte_table(new_table));
         } else {
             break;
         }
@@ -163,7 +153,7 @@ static int find_run(struct pgtable *table, struct request *request, const struct
              needed = span->bytes / pt_level_size(level);
     run->level = level;
     run->count = 1;
-    while (run->count < min_of(room, needed) && !arch_pte_is_present(pte_load(run->slot + run->count)))
+    while (run->count < min_of(room, needed) && !arch_pte_is_present(pte_read(run->slot + run->count)))
         run->count++;
     return 0;
 }
@@ -180,7 +170,7 @@ static void advance(struct span *span, const struct run *run)
 static void fill(const struct span *span, const struct run *run, unsigned prot)
 {
     for (unsigned i = 0; i < run->count; i++)
-        pte_store(run->slot + i,
+        pte_write(run->slot + i,
                   arch_pte_leaf(paddr(span->pa + i * pt_level_size(run->level)), prot, run->level));
 }
 
@@ -210,6 +200,7 @@ int pgtable_map(struct pgtable *table, vaddr_t va, paddr_t pa, uint64_t bytes, u
     struct request request = {
         .span = { va.value, pa.value, bytes },
         .prot = prot,
+        .gfp = GFP_KERNEL,
         .largest_level = min_of(largest_level, (unsigned)ARCH_PT_LEAF_LEVELS - 1),
     };
 
@@ -218,6 +209,45 @@ int pgtable_map(struct pgtable *table, vaddr_t va, paddr_t pa, uint64_t bytes, u
         !paddr_fits_entry(pa.value + (bytes - MMU_PAGE_SIZE), prot))
         return -EINVAL;
     return run_locked(table, &request, map_step);
+}
+
+// What is done is not done again when it starts over.
+static int make_tables_step(struct pgtable *table, struct request *request)
+{
+    struct span *span = &request->span;
+
+    while (span->bytes > 0) {
+        unsigned level = 0;
+        pte_t *slot = find_slot(table, span->va, &level);
+
+        if (level > 0) {
+            paddr_t new_table;
+            if (arch_pte_is_present(pte_read(slot)))
+                return -EEXIST;
+            if (!take_table(table, request, &new_table))
+                return NEEDS_TABLE;
+            pte_write(slot, arch_pte_table(new_table));
+            continue;
+        }
+        if (request->note != NULL && pte_read(slot).value == 0)
+            pte_write(slot, arch_pte_note(request->note));
+        uint64_t done = pgtable_entries_here(vaddr(span->va), span->bytes / MMU_PAGE_SIZE) * MMU_PAGE_SIZE;
+        span->va += done;
+        span->bytes -= done;
+    }
+    return 0;
+}
+
+int pgtable_claim_tables(struct pgtable *table, vaddr_t va, uint64_t bytes, const void *note, gfp_t gfp)
+{
+    struct request request = { .span = { .va = va.value, .bytes = bytes }, .note = note, .gfp = gfp };
+
+    return range_is_valid(va.value, bytes) ? run_locked(table, &request, make_tables_step) : -EINVAL;
+}
+
+int pgtable_make_tables(struct pgtable *table, vaddr_t va, uint64_t bytes, gfp_t gfp)
+{
+    return pgtable_claim_tables(table, va, bytes, NULL, gfp);
 }
 
 // Visits the leaves that [first, last] touches below one table.
@@ -229,7 +259,7 @@ static void visit_leaves(pte_t *entries, unsigned level, uint64_t first, uint64_
     for (uint64_t va = first;; va = align_down(va, size) + size) {
         uint64_t entry_last = va | (size - 1);
         pte_t *slot = &entries[pt_index(vaddr(va), level)];
-        pte_t entry = pte_load(slot);
+        pte_t entry = pte_read(slot);
 
         if (arch_pte_is_present(entry) && arch_pte_is_leaf(entry)) {
             visit(slot, align_down(va, size), level, context);
@@ -255,7 +285,7 @@ static int split_at(struct pgtable *table, struct request *request, uint64_t va)
     for (;;) {
         unsigned level = 0;
         pte_t *slot = find_slot(table, va, &level);
-        pte_t leaf = pte_load(slot);
+        pte_t leaf = pte_read(slot);
         paddr_t first = arch_pte_paddr(leaf), pieces;
 
         if (!arch_pte_is_present(leaf) || is_aligned(va, pt_level_size(level)))
@@ -265,7 +295,7 @@ static int split_at(struct pgtable *table, struct request *request, uint64_t va)
         for (unsigned i = 0; i < PT_ENTRIES; i++)
             entries_of(pieces)[i] = arch_pte_leaf(paddr_add(first, i * pt_level_size(level - 1)),
                                                   arch_pte_prot(leaf), level - 1);
-        pte_store(slot, arch_pte_table(pieces));
+        pte_write(slot, arch_pte_table(pieces));
     }
 }
 
@@ -280,7 +310,7 @@ static void clear_leaf(pte_t *slot, uint64_t va unused_arg, unsigned level, void
 {
     struct request *request = context;
 
-    pte_store(slot, (pte_t){ 0 });
+    pte_write(slot, (pte_t){ 0 });
     request->mapped_bytes += pt_level_size(level);
 }
 
@@ -295,7 +325,7 @@ static int unmap_step(struct pgtable *table, struct request *request)
 
 int64_t pgtable_unmap(struct pgtable *table, vaddr_t va, uint64_t bytes)
 {
-    struct request request = { .span = { .va = va.value, .bytes = bytes } };
+    struct request request = { .span = { .va = va.value, .bytes = bytes }, .gfp = GFP_KERNEL };
 
     if (!range_is_valid(va.value, bytes))
         return -EINVAL;
@@ -318,7 +348,7 @@ static void protect_leaf(pte_t *slot, uint64_t va unused_arg, unsigned level, vo
 {
     const struct request *request = context;
 
-    pte_store(slot, arch_pte_leaf(arch_pte_paddr(pte_load(slot)), request->prot, level));
+    pte_write(slot, arch_pte_leaf(arch_pte_paddr(pte_read(slot)), request->prot, level));
 }
 
 static int protect_step(struct pgtable *table, struct request *request)
@@ -335,7 +365,7 @@ static int protect_step(struct pgtable *table, struct request *request)
 
 int pgtable_protect(struct pgtable *table, vaddr_t va, uint64_t bytes, unsigned prot)
 {
-    struct request request = { .span = { .va = va.value, .bytes = bytes }, .prot = prot };
+    struct request request = { .span = { .va = va.value, .bytes = bytes }, .gfp = GFP_KERNEL, .prot = prot };
 
     if (!range_is_valid(va.value, bytes) || !pgtable_prot_is_valid(prot))
         return -EINVAL;
@@ -348,7 +378,7 @@ struct pgtable_walk pgtable_walk(const struct pgtable *table, vaddr_t va)
     const pte_t *entries = entries_of(table->root);
 
     for (;; walk.level--) {
-        pte_t entry = walk.entry[walk.level] = pte_load(&entries[pt_index(va, walk.level)]);
+        pte_t entry = walk.entry[walk.level] = pte_read(&entries[pt_index(va, walk.level)]);
         if (!is_table(entry))
             break;
         entries = entries_of(arch_pte_paddr(entry));
@@ -370,10 +400,15 @@ pte_t *pgtable_granule_entry(const struct pgtable *table, vaddr_t va)
     return level == 0 ? entry : NULL;
 }
 
+unsigned pgtable_entries_here(vaddr_t va, uint64_t granules)
+{
+    return (unsigned)min_of(granules, (uint64_t)PT_ENTRIES - pt_index(va, 0));
+}
+
 void pgtable_write_granules(pte_t *entry, unsigned count, paddr_t pa, unsigned prot)
 {
     for (unsigned i = 0; i < count; i++)
-        pte_store(entry + i, prot != 0 ? arch_pte_leaf(paddr_add(pa, i * MMU_PAGE_SIZE), prot, 0) : (pte_t){ 0 });
+        pte_write(entry + i, prot != 0 ? arch_pte_leaf(paddr_add(pa, i * MMU_PAGE_SIZE), prot, 0) : (pte_t){ 0 });
 }
 
 struct leaf_callback {
@@ -385,7 +420,7 @@ static void call_visitor(pte_t *slot, uint64_t va, unsigned level, void *context
 {
     const struct leaf_callback *callback = context;
 
-    callback->visit(vaddr(va), pte_load(slot), level, callback->context);
+    callback->visit(vaddr(va), pte_read(slot), level, callback->context);
 }
 
 void pgtable_for_each_leaf(const struct pgtable *table, vaddr_t start, uint64_t bytes,

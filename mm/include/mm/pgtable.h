@@ -63,10 +63,20 @@ struct pgtable_walk {
 struct pgtable_walk pgtable_walk(const struct pgtable *table, vaddr_t va);
 
 // For mappings that come and go at addresses whose tables stay: no lock, no allocation, any context. The entry
-// of a granule, NULL where there is no table for it; whoever holds the addresses alone writes it. Writing
-// fills `count` entries of one table with neighbouring granules, from `pa` on; rights 0 empty them.
+// of a granule, NULL where there is no table for it; whoever holds the addresses alone writes it (<mm/pte.h>).
+// How many of `granules` from `va` on have their entries in the same table. Writing fills `count` entries of one
+// table with neighbouring granules, from `pa` on; rights 0 empty them.
 pte_t *pgtable_granule_entry(const struct pgtable *table, vaddr_t va);
+unsigned pgtable_entries_here(vaddr_t va, uint64_t granules);
 void pgtable_write_granules(pte_t *entry, unsigned count, paddr_t pa, unsigned prot);
+
+// Makes the tables that the entries of granules stand in, and maps nothing. 0; -ENOMEM when there is none for a part
+// of the range (what was made stays, for the next time), and flags that forbid to sleep are not waited with; -EEXIST
+// where a large leaf lies; -EINVAL. An emptied table may go with a neighbour's range: to claim is to let, in the same
+// step, the first entry of the range in each table remember `note` (arch_pte_note) where it was empty, so that the
+// table stays until the caller has written its entries.
+int pgtable_make_tables(struct pgtable *table, vaddr_t va, uint64_t bytes, gfp_t gfp);
+int pgtable_claim_tables(struct pgtable *table, vaddr_t va, uint64_t bytes, const void *note, gfp_t gfp);
 
 // Visits every leaf in the range, in order; `va` is where it starts, also when that is before `start`. Where
 // neighbouring entries name the same table (which fills holes with one granule), it is visited once, for the
