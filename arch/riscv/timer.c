@@ -5,6 +5,7 @@
 #include "sbi.h"
 #include <arch/cpu.h>
 #include <arch/irq.h>
+#include <arch/mmu.h>
 #include <arch/time.h>
 #include <base/string.h>
 #include <port/csr.h>
@@ -26,13 +27,19 @@ static bool isa_has(const char *isa, const char *extension)
 void arch_cpu_init(const char *isa, uint64_t hz)
 {
     has_sstc = isa_has(isa, "sstc");
+    riscv_has_svnapot = isa_has(isa, "svnapot");
     timer_hz = hz;
     arch_timer_set(UINT64_MAX);
 }
 
 const char *arch_cpu_features(void)
 {
-    return has_sstc ? "sstc timer" : "SBI timer";
+    static const char *const texts[2][2] = {
+        { "SBI timer", "svnapot; SBI timer" },
+        { "sstc timer", "svnapot; sstc timer" },
+    };
+
+    return texts[has_sstc][riscv_has_svnapot];
 }
 
 void arch_early_putchar(char character)

@@ -14,13 +14,6 @@
 // A mapping that nobody uses may name any physical address.
 #define PHYS GB(64)
 
-static bool is_mapped(const struct pgtable *table, uint64_t va, uint64_t pa, unsigned prot, unsigned level)
-{
-    struct pgtable_walk walk = pgtable_walk(table, vaddr(va));
-
-    return walk.mapped && walk.pa.value == pa && walk.prot == prot && walk.level == level;
-}
-
 static bool is_hole(const struct pgtable *table, uint64_t va)
 {
     return !pgtable_walk(table, vaddr(va)).mapped;
@@ -370,7 +363,6 @@ KTEST(pgtable, emptied_tables_are_used_again)
 }
 
 #define MODEL_GRANULES 1600
-#define MODEL_BASE (pt_level_size(2) * 5 - 700 * MMU_PAGE_SIZE)    // across a border of every level
 
 struct model_granule {
     uint64_t pa;
@@ -378,6 +370,7 @@ struct model_granule {
 };
 
 static struct model_granule model[MODEL_GRANULES];
+static uint64_t model_base;                // across a border of every level
 
 static unsigned model_mapped(uint64_t first, uint64_t count)
 {
@@ -391,30 +384,30 @@ static unsigned model_mapped(uint64_t first, uint64_t count)
 static bool agrees_with_model(const struct pgtable *table)
 {
     for (uint64_t i = 0; i < MODEL_GRANULES; i++) {
-        struct pgtable_walk walk = pgtable_walk(table, vaddr(MODEL_BASE + i * MMU_PAGE_SIZE));
+        struct pgtable_walk walk = pgtable_walk(table, vaddr(model_base + i * MMU_PAGE_SIZE));
         if (walk.mapped != (model[i].prot != 0) ||
             (walk.mapped && (walk.pa.value != model[i].pa || walk.prot != model[i].prot)))
             return false;
     }
-    return test_mapped_bytes(table, vaddr(MODEL_BASE)) == model_mapped(0, MODEL_GRANULES) * MMU_PAGE_SIZE;
+    return test_mapped_bytes(table, vaddr(model_base)) == model_mapped(0, MODEL_GRANULES) * MMU_PAGE_SIZE;
 }
 
-// Any sequence of operations of any granularity does to every granule what an array of granules says.
-KTEST(pgtable, agrees_with_a_model)
+static void compare_with_model(uint64_t border)
 {
     static const unsigned rights[] = { PROT_KERNEL_RO, PROT_KERNEL_RW, PROT_KERNEL_RX };
     struct pgtable table;
     bool agrees = true;
     REQUIRE(test_pgtable_open(&table));
 
+    model_base = border - 700 * MMU_PAGE_SIZE;
     for (unsigned i = 0; i < MODEL_GRANULES; i++)
         model[i].prot = 0;
-    for (unsigned step = 0; step < ktest_rounds(4000, 150) && agrees; step++) {
+    for (unsigned step = 0; step < ktest_rounds(2000, 75) && agrees; step++) {
         uint64_t first = ktest_random_below(MODEL_GRANULES),
                  count = ktest_random_below(MODEL_GRANULES - first) + 1;
         unsigned prot = rights[ktest_random_below(array_count(rights))];
         count = ktest_random_below(2) ? min_of(count, 40UL) : count;
-        vaddr_t va = vaddr(MODEL_BASE + first * MMU_PAGE_SIZE);
+        vaddr_t va = vaddr(model_base + first * MMU_PAGE_SIZE);
         uint64_t bytes = count * MMU_PAGE_SIZE, pa = PHYS;
         unsigned mapped = model_mapped(first, count);
         int error;
@@ -443,6 +436,18 @@ KTEST(pgtable, agrees_with_a_model)
     }
     EXPECT(agrees);
     test_pgtable_close(&table);
+}
+
+// Any sequence of operations of any granularity does to every granule what an array of granules says, in both halves of
+// the address space, below every level that the port has.
+KTEST(pgtable, agrees_with_a_model)
+{
+    const uint64_t root_entry = pt_level_size(ARCH_PT_LEVELS - 1);
+
+    test_napot_start();
+    compare_with_model(root_entry * 5);
+    compare_with_model(-root_entry * 5);
+    test_napot_stop();
 }
 
 struct visit {

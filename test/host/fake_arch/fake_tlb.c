@@ -32,6 +32,7 @@ static uint8_t tlb[TLB_GRANULES];
 static uint64_t tlb_known;                 // entries that are not ENTRY_UNKNOWN
 static bool ignore_flushes;
 static struct fake_tlb_stats stats;
+bool fake_has_napot;
 static paddr_t active_root;
 static bool is_active;
 static bool tlb_lock;                      // guards all of the above; plain, for use in a signal handler
@@ -55,8 +56,9 @@ static uint64_t granule_of(uint64_t address)
     return (address - ARCH_VMALLOC_BASE) >> MMU_PAGE_SHIFT;
 }
 
-// As the hardware would, by the entries in memory alone.
-static uint8_t walk(vaddr_t address, paddr_t *granule)
+// As the hardware would, by the entries in memory alone. Where a leaf is one of a run, the walk finds the run's start,
+// and how many granules it has; else the granule.
+static uint8_t walk(vaddr_t address, paddr_t *phys, unsigned *granules)
 {
     paddr_t table = active_root;
 
@@ -71,15 +73,43 @@ static uint8_t walk(vaddr_t address, paddr_t *granule)
             return ENTRY_NO_LEAF;
         if (arch_pte_is_leaf(pte)) {
             uint64_t inside = align_down(address.value, MMU_PAGE_SIZE) & (pt_level_size(level) - 1);
-            if (level >= ARCH_PT_LEAF_LEVELS || !is_aligned(arch_pte_paddr(pte).value, pt_level_size(level)))
+            unsigned order = arch_pte_is_napot(pte) ? ARCH_NAPOT_ORDER : 0;
+            if (level >= ARCH_PT_LEAF_LEVELS || (order > 0 && (level > 0 || !fake_has_napot)) ||
+                !is_aligned(arch_pte_paddr(pte).value, pt_level_size(level) << order))
                 panic("page-table entry %#lx is no leaf for level %u", pte.value, level);
-            *granule = paddr_add(arch_pte_paddr(pte), inside);
+            *phys = paddr_add(arch_pte_paddr(pte), inside);
+            *granules = 1U << order;
             return (uint8_t)(ENTRY_LEAF | (arch_pte_prot(pte) & (PROT_READ | PROT_WRITE | PROT_EXEC)));
         }
         if (level == 0)
             panic("page-table entry %#lx names a table at level 0", pte.value);
         table = arch_pte_paddr(pte);
     }
+}
+
+static void fill_granule(uint64_t granule, uint8_t entry, paddr_t phys)
+{
+    if (tlb[granule] != ENTRY_UNKNOWN)
+        return;
+    tlb[granule] = entry;
+    tlb_known++;
+    if (entry & ENTRY_LEAF) {
+        stats.fills++;
+        linux_map_phys(ARCH_VMALLOC_BASE + (granule << MMU_PAGE_SHIFT), MMU_PAGE_SIZE, phys.value, entry & PROT_READ,
+                       entry & PROT_WRITE, entry & PROT_EXEC);
+    }
+}
+
+// One entry of a run is enough for the hardware to know all of it, whatever the others hold.
+static void fill(uint64_t address)
+{
+    paddr_t phys = { 0 };
+    unsigned granules = 1;
+    uint8_t entry = walk(vaddr(address), &phys, &granules);
+    uint64_t first = granule_of(align_down(address, granules * MMU_PAGE_SIZE));
+
+    for (unsigned i = 0; i < granules; i++)
+        fill_granule(first + i, entry, paddr_add(phys, i * MMU_PAGE_SIZE));
 }
 
 // Makes the access possible if the TLB, or else the tables, allow it.
@@ -89,16 +119,8 @@ static bool translate(uint64_t address, unsigned needed)
     bool allowed;
 
     lock_tlb();
-    if (tlb[granule] == ENTRY_UNKNOWN) {
-        paddr_t phys = { 0 };
-        unsigned entry = tlb[granule] = walk(vaddr(address), &phys);
-        tlb_known++;
-        if (entry & ENTRY_LEAF) {
-            stats.fills++;
-            linux_map_phys(align_down(address, MMU_PAGE_SIZE), MMU_PAGE_SIZE, phys.value, entry & PROT_READ,
-                           entry & PROT_WRITE, entry & PROT_EXEC);
-        }
-    }
+    if (tlb[granule] == ENTRY_UNKNOWN)
+        fill(address);
     allowed = (tlb[granule] & ENTRY_LEAF) != 0 && (tlb[granule] & needed) == needed;
     stats.faults += !allowed;
     unlock_tlb();
@@ -231,8 +253,9 @@ void arch_pte_describe(pte_t pte, char *text, size_t size)
     for (unsigned bit = 0; bit < sizeof(letters) - 1; bit++)
         if (pte.value >> (FAKE_PTE_PROT_SHIFT + bit) & 1)
             rights[bit] = letters[bit];
-    format_text(text, size, "%c%c%s, granule %#lx", pte.value & FAKE_PTE_VALID ? 'V' : '-',
-                pte.value & FAKE_PTE_LEAF ? 'L' : '-', rights, pte.value & FAKE_PTE_GRANULE_MASK);
+    format_text(text, size, "%c%c%s%s%s, granule %#lx", pte.value & FAKE_PTE_VALID ? 'V' : '-',
+                pte.value & FAKE_PTE_LEAF ? 'L' : '-', rights, pte.value & FAKE_PTE_RUN ? ", one of a run" : "",
+                pte.value & FAKE_PTE_PINNED ? ", pinned" : "", pte.value & FAKE_PTE_GRANULE_MASK);
 }
 
 struct fake_tlb_stats fake_tlb_stats(void)

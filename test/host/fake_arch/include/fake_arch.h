@@ -16,7 +16,8 @@
 //                    v
 //                fill: map that one granule with the leaf's rights; try again
 //
-// What was filled stays until a flush names that granule, and so does the knowledge that there was no leaf.
+// Of a run (arch_pte_napot) all granules are filled by an access to one. What was filled stays until a flush names that
+// granule, and so does the knowledge that there was no leaf.
 // So a flush that is missing, too short or at the wrong address shows: as a stale value, a missing fault or a
 // spurious one. All harts share this TLB; a TLB of each hart's own would only need the state per hart behind
 // the same functions.
@@ -56,3 +57,7 @@ void fake_tlb_ignore_flushes(bool ignore);
 
 // Whether the granule of that address has an entry now (a leaf's).
 bool fake_tlb_holds(vaddr_t address);
+
+// Whether the machine knows runs of neighbouring entries. False at first; tests that set it undo it behind them, with
+// no run left.
+extern bool fake_has_napot;
