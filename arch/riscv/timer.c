@@ -5,6 +5,7 @@
 #include "sbi.h"
 #include <arch/cpu.h>
 #include <arch/irq.h>
+#include <arch/mmu.h>
 #include <arch/time.h>
 #include <base/string.h>
 #include <port/csr.h>
@@ -27,6 +28,7 @@ static bool isa_has(const char *isa, const char *extension)
 void arch_cpu_init(const char *isa, uint64_t hz)
 {
     has_sstc = isa_has(isa, "sstc");
+    riscv_has_svnapot = isa_has(isa, "svnapot");
     timer_hz = hz;
     has_svinval = isa_has(isa, "svinval");
     riscv_tlb_init(has_svinval);
@@ -35,9 +37,12 @@ void arch_cpu_init(const char *isa, uint64_t hz)
 
 const char *arch_cpu_features(void)
 {
-    if (has_svinval)
-        return has_sstc ? "svinval, sstc timer" : "svinval, SBI timer";
-    return has_sstc ? "sstc timer" : "SBI timer";
+    static const char *const texts[2][2][2] = {
+        { { "SBI timer", "svnapot, SBI timer" }, { "svinval, SBI timer", "svinval, svnapot, SBI timer" } },
+        { { "sstc timer", "svnapot, sstc timer" }, { "svinval, sstc timer", "svinval, svnapot, sstc timer" } },
+    };
+
+    return texts[has_sstc][has_svinval][riscv_has_svnapot];
 }
 
 void arch_early_putchar(char character)

@@ -9,6 +9,7 @@
 #include <debug/shell.h>
 #include <mm/granule.h>
 #include <mm/pgtable.h>
+#include <mm/pte.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
 #include <mm/zone.h>
@@ -45,11 +46,11 @@ static uint64_t available_pages(uint64_t reclaimable)
     return (free > held_back ? free - held_back : 0) + reclaimable - min_of(reclaimable / 2, low);
 }
 
-static void add_leaf(vaddr_t va unused_arg, pte_t leaf unused_arg, unsigned level, void *context)
+static void add_leaf(vaddr_t va unused_arg, pte_t leaf, unsigned level, void *context)
 {
     uint64_t *bytes = context;
 
-    bytes[level] += pt_level_size(level);
+    bytes[level] += pte_leaf_bytes(leaf, level);
 }
 
 static void print_bytes(const char *name, uint64_t bytes)

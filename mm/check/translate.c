@@ -10,6 +10,7 @@
 #include <debug/symbols.h>
 #include <mm/memblock.h>
 #include <mm/page_group.h>
+#include <mm/pte.h>
 #include <mm/vmalloc.h>
 
 #define ADDRESS_BITS (MMU_PAGE_SHIFT + PT_INDEX_BITS * ARCH_PT_LEVELS)
@@ -74,8 +75,10 @@ static void print_level(paddr_t table, unsigned index, unsigned level, pte_t ent
     char bits[PTE_TEXT_BYTES], leaf_size[16], meaning[64];
 
     arch_pte_describe(entry, bits, sizeof(bits));
-    format_size(leaf_size, sizeof(leaf_size), pt_level_size(level));
-    if (!arch_pte_is_present(entry))
+    format_size(leaf_size, sizeof(leaf_size), pte_leaf_bytes(entry, level));
+    if (arch_pte_noted(entry) != NULL)
+        format_text(meaning, sizeof(meaning), "empty, remembers %p", arch_pte_noted(entry));
+    else if (!arch_pte_is_present(entry))
         format_text(meaning, sizeof(meaning), "empty, none of its %s is mapped", leaf_size);
     else if (arch_pte_is_leaf(entry))
         format_text(meaning, sizeof(meaning), "a leaf of %s at %#lx", leaf_size, arch_pte_paddr(entry).value);

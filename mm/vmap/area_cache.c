@@ -32,12 +32,12 @@ static bool make_note(struct vmalloc_area *area)
         struct vmap_front *front = vmap_gate_enter();
         area->note = vmalloc_entry(below);
         if (area->note != NULL)
-            pte_write(area->note, arch_pte_note(area));
+            pte_write_relaxed(area->note, arch_pte_note(area));
         vmap_gate_leave(front);
         if (area->note != NULL)
             break;
         area->made_table = true;
-        if (pgtable_make_tables(&kernel_pgtable, below, MMU_PAGE_SIZE) != 0)
+        if (pgtable_make_tables(&kernel_pgtable, below, MMU_PAGE_SIZE, GFP_KERNEL) != 0)
             return false;
     }
     area->first = pt_index(area->start, 0) != 0 ? area->note + 1 : NULL;
@@ -65,7 +65,7 @@ static void destruct(void *object)
 
     if (area->range_size == 0)
         return;
-    pte_write(area->note, (pte_t){ 0 });
+    pte_write_relaxed(area->note, (pte_t){ 0 });
     if (area->class < CLASS_COUNT)
         __atomic_fetch_sub(&kept_bytes, area->range_size, __ATOMIC_RELAXED);
     uint64_t freed = vmem_free(&vmalloc_arena, area->range_start.value);

@@ -12,7 +12,6 @@
 #include <mm/zone.h>
 #include <mm/zone_layout.h>
 
-#define LARGEST_LEAF (ARCH_PT_LEAF_LEVELS - 1)
 #define MEMMAP_LEAF_BYTES pt_level_size(1)
 // Of the memmap, and the groups of pages behind it.
 #define MEMMAP_WINDOW_BYTES (MAX_PFN * sizeof(struct page) + MAX_PFN / GROUP_PAGES * sizeof(struct page_group))
@@ -43,7 +42,7 @@ static int map_direct(struct pgtable *table, paddr_t direct_end)
         uint64_t start = align_up(ram->start, MMU_PAGE_SIZE),
                  end = align_down(min_of(ram->start + ram->size, direct_end.value), MMU_PAGE_SIZE);
         int error = end > start ? pgtable_map(table, alias_of(paddr(start)), paddr(start), end - start,
-                                              PROT_KERNEL_RW, LARGEST_LEAF) : 0;
+                                              PROT_KERNEL_RW, LARGEST_LEAVES) : 0;
         if (error != 0)
             return error;
     }
@@ -71,7 +70,7 @@ static int map_image(struct pgtable *table, const struct kernel_image *image)
 
         // Granules only: init sections are unmapped later, which must not need a table for splitting.
         if (bytes != 0 && section->prot != 0)
-            error = pgtable_map(table, section->start, phys, bytes, section->prot, 0);
+            error = pgtable_map(table, section->start, phys, bytes, section->prot, GRANULE_LEAVES);
         if (bytes != 0 && is_read_only(section) && error == 0)
             error = pgtable_protect(table, alias_of(phys), bytes, PROT_KERNEL_RO);
     }
@@ -105,7 +104,7 @@ static int back_memmap(struct pgtable *table, uint64_t start, uint64_t end, bool
         }
         if (is_written)
             memset(phys_to_virt(block), 0, bytes);
-        int error = pgtable_map(table, vaddr(start), block, bytes, PROT_KERNEL_RW, LARGEST_LEAF);
+        int error = pgtable_map(table, vaddr(start), block, bytes, PROT_KERNEL_RW, LARGEST_LEAVES);
         if (error != 0)
             return error;
         start += bytes;

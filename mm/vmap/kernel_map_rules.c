@@ -3,6 +3,7 @@
 
 #include <debug/klog.h>
 #include <mm/kernel_map.h>
+#include <mm/pte.h>
 
 #define REPORTED_VIOLATIONS 10
 #define EXEC_SPANS 32
@@ -24,14 +25,14 @@ struct audit {
 static void violation(struct audit *audit, vaddr_t va, pte_t leaf, unsigned level, const char *rule)
 {
     if (audit->violations++ < REPORTED_VIOLATIONS)
-        klog_error("map: %#lx + %#lx -> %#lx: %s\n", va.value, pt_level_size(level),
+        klog_error("map: %#lx + %#lx -> %#lx: %s\n", va.value, pte_leaf_bytes(leaf, level),
                    arch_pte_paddr(leaf).value, rule);
 }
 
 static void note_executable(vaddr_t va, pte_t leaf, unsigned level, void *context)
 {
     struct audit *audit = context;
-    uint64_t start = arch_pte_paddr(leaf).value, end = start + pt_level_size(level);
+    uint64_t start = arch_pte_paddr(leaf).value, end = start + pte_leaf_bytes(leaf, level);
     unsigned prot = arch_pte_prot(leaf);
 
     if ((prot & PROT_EXEC) == 0)
@@ -56,7 +57,7 @@ static void note_executable(vaddr_t va, pte_t leaf, unsigned level, void *contex
 static void check_writable(vaddr_t va, pte_t leaf, unsigned level, void *context)
 {
     struct audit *audit = context;
-    uint64_t start = arch_pte_paddr(leaf).value, end = start + pt_level_size(level);
+    uint64_t start = arch_pte_paddr(leaf).value, end = start + pte_leaf_bytes(leaf, level);
 
     if ((arch_pte_prot(leaf) & (PROT_WRITE | PROT_EXEC)) != PROT_WRITE)
         return;

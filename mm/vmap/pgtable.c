@@ -1,53 +1,14 @@
 // Page tables: the walk, and mapping, unmapping and protecting ranges by it.
 // SPDX-License-Identifier: BSD-2-Clause
 
+#include "pgtable_private.h"
+
 #include <base/errno.h>
 #include <mm/granule.h>
-#include <mm/pgtable.h>
-#include <mm/pte.h>
-
-#define ROOT_LEVEL (ARCH_PT_LEVELS - 1)
 
 struct pgtable kernel_pgtable;
 
-// What a step returns, beside 0 and error numbers, when it must start over with a table more.
-#define NEEDS_TABLE 1
-
-struct span {
-    uint64_t va, pa, bytes;    // pa: when mapping
-};
-
-// One operation, and what it learns.
-struct request {
-    struct span span;
-    unsigned prot;
-    unsigned largest_level;
-    paddr_t spare;             // a table that was waited for, value 0 if none
-    uint64_t mapped_bytes;
-};
-
-typedef void (*leaf_visit_t)(pte_t *slot, uint64_t va, unsigned level, void *context);
-
-static bool table_from_granules(struct pgtable *table unused_arg, gfp_t gfp, paddr_t *result)
-{
-    void *granule = granule_alloc(&granule_tables, gfp);
-
-    if (granule != NULL)
-        *result = virt_to_phys(granule);
-    return granule != NULL;
-}
-
-static pte_t *entries_of(paddr_t table)
-{
-    return phys_to_virt(table);
-}
-
-static void pte_store(pte_t *slot, pte_t entry)
-{
-    __atomic_store(slot, &entry, __ATOMIC_RELEASE);
-}
-
-static bool range_is_valid(uint64_t va, uint64_t bytes)
+bool pgtable_range_is_valid(uint64_t va, uint64_t bytes)
 {
     uint64_t last = va + (bytes - 1);
 
@@ -68,15 +29,14 @@ static bool paddr_fits_entry(uint64_t pa, unsigned prot)
     return arch_pte_paddr(arch_pte_leaf(paddr(pa), prot, 0)).value == pa;
 }
 
-// The way down to `va`: ends at *level, or above it at a leaf or an empty entry; *level then says where.
-static pte_t *find_slot(const struct pgtable *table, uint64_t va, unsigned *level)
+pte_t *pgtable_find_slot(const struct pgtable *table, uint64_t va, unsigned *level)
 {
     pte_t *entries = entries_of(table->root);
 
     for (unsigned at = ROOT_LEVEL;; at--) {
         pte_t *slot = &entries[pt_index(vaddr(va), at)];
         pte_t entry = pte_read(slot);
-        if (at == *level || !arch_pte_is_table(entry)) {
+        if (at == *level || !is_table(entry)) {
             *level = at;
             return slot;
         }
@@ -84,30 +44,45 @@ static pte_t *find_slot(const struct pgtable *table, uint64_t va, unsigned *leve
     }
 }
 
-// A table without sleeping, or the one that was waited for.
-static bool take_table(struct pgtable *table, struct request *request, paddr_t *result)
+// What an entry remembers is nothing to a walk that still comes by: no leaf.
+void pgtable_push_table(struct pgtable_detached *list, pte_t *entries)
 {
-    if (request->spare.value != 0) {
-        *result = request->spare;
-        request->spare = paddr(0);
-    } else if (!table->table_alloc(table, GFP_NOWAIT | __GFP_NOWARN, result)) {
+    if (list->first != NULL)
+        pte_write(entries, arch_pte_note(list->first));
+    list->first = entries;
+}
+
+pte_t *pgtable_pop_table(struct pgtable_detached *list)
+{
+    pte_t *entries = list->first;
+
+    list->first = arch_pte_noted(entries[0]);
+    entries[0] = (pte_t){ 0 };
+    return entries;
+}
+
+bool pgtable_add_spare(struct pgtable *table, struct request *request, gfp_t gfp)
+{
+    paddr_t granule;
+
+    if (!table->table_alloc(table, gfp, &granule))
         return false;
-    }
-    table->table_count++;
+    pgtable_push_table(&request->spares, entries_of(granule));
+    request->spare_count++;
     return true;
 }
 
-// Tables that memblock gave are never given back.
-static void hang_in(const struct pgtable *table, pte_t *slot, paddr_t below)
+bool pgtable_take_table(struct pgtable *table, struct request *request, pte_t **entries)
 {
-    pte_t entry = arch_pte_table(below);
-
-    pte_store(slot, table->table_alloc == table_from_granules ? entry : arch_pte_pinned(entry));
+    if (request->spare_count == 0 && !pgtable_add_spare(table, request, GFP_NOWAIT | __GFP_NOWARN))
+        return false;
+    *entries = pgtable_pop_table(&request->spares);
+    request->spare_count--;
+    return true;
 }
 
-// Runs a step under the lock until it no longer asks for a table.
-static int run_locked(struct pgtable *table, struct request *request,
-                      int (*step)(struct pgtable *table, struct request *request))
+int pgtable_run_locked(struct pgtable *table, struct request *request,
+                       int (*step)(struct pgtable *table, struct request *request))
 {
     int error;
 
@@ -117,15 +92,14 @@ static int run_locked(struct pgtable *table, struct request *request,
         spin_unlock(&table->lock);
         if (error != NEEDS_TABLE)
             break;
-        if (!table->table_alloc(table, GFP_KERNEL, &request->spare)) {
+        if (!gfp_may_sleep(request->gfp) || !pgtable_add_spare(table, request, request->gfp)) {
             error = -ENOMEM;
             break;
         }
     }
-    // Another hart had made the table meanwhile. Memblock's tables, of the time of one hart, are never left
-    // over.
-    if (request->spare.value != 0)
-        granule_free(&granule_tables, phys_to_virt(request->spare));
+    // Another hart had made the table meanwhile, or some are missing. Memblock's tables, of the time of one hart, are
+    // never left over.
+    pgtable_free_detached(&request->spares);
     return error;
 }
 
@@ -149,17 +123,17 @@ static int find_run(struct pgtable *table, struct request *request, const struct
 
     for (;;) {
         level = wanted;
-        run->slot = find_slot(table, span->va, &level);
+        run->slot = pgtable_find_slot(table, span->va, &level);
         pte_t entry = pte_read(run->slot);
         if (arch_pte_is_present(entry)) {
             if (arch_pte_is_leaf(entry))
                 return -EEXIST;
             wanted--;
         } else if (level > wanted) {
-            paddr_t new_table;
-            if (!take_table(table, request, &new_table))
+            pte_t *entries;
+            if (!pgtable_take_table(table, request, &entries))
                 return NEEDS_TABLE;
-            hang_in(table, run->slot, new_table);
+            pgtable_link_table(table, run->slot, entries);
         } else {
             break;
         }
@@ -182,11 +156,20 @@ static void advance(struct span *span, const struct run *run)
     span->bytes -= bytes;
 }
 
-static void fill(const struct span *span, const struct run *run, unsigned prot)
+void pgtable_fill(pte_t *slot, unsigned count, uint64_t va, uint64_t pa, unsigned prot, unsigned level, bool joins)
 {
-    for (unsigned i = 0; i < run->count; i++)
-        pte_store(run->slot + i,
-                  arch_pte_leaf(paddr(span->pa + i * pt_level_size(run->level)), prot, run->level));
+    const uint64_t size = pt_level_size(level), run_bytes = pt_level_size(0) << ARCH_NAPOT_ORDER;
+
+    joins = joins && level == 0 && arch_has_napot();
+    for (unsigned done = 0; done < count;) {
+        uint64_t offset = done * size;
+        pte_t leaf = arch_pte_leaf(paddr(pa + offset), prot, level);
+
+        if (joins && is_aligned((va + offset) | (pa + offset), run_bytes) && count - done >= 1U << ARCH_NAPOT_ORDER)
+            leaf = arch_pte_napot(leaf);
+        for (unsigned i = leaf_entries(leaf); i > 0; i--)
+            pte_write(&slot[done++], leaf);
+    }
 }
 
 // Twice over the range: first to find every entry empty and every table there, then to fill, which cannot
@@ -204,7 +187,7 @@ static int map_step(struct pgtable *table, struct request *request)
         bool only_one = run.count * pt_level_size(run.level) == request->span.bytes;
         int error = only_one ? 0 : find_run(table, request, &rest, &run);
         ASSERT(error == 0);
-        fill(&rest, &run, request->prot);
+        pgtable_fill(run.slot, run.count, rest.va, rest.pa, request->prot, run.level, request->largest_level > 0);
     }
     return 0;
 }
@@ -215,29 +198,31 @@ int pgtable_map(struct pgtable *table, vaddr_t va, paddr_t pa, uint64_t bytes, u
     struct request request = {
         .span = { va.value, pa.value, bytes },
         .prot = prot,
+        .gfp = GFP_KERNEL,
         .largest_level = min_of(largest_level, (unsigned)ARCH_PT_LEAF_LEVELS - 1),
     };
 
-    if (!range_is_valid(va.value, bytes) || !pgtable_prot_is_valid(prot) ||
+    if (!pgtable_range_is_valid(va.value, bytes) || !pgtable_prot_is_valid(prot) ||
         !is_aligned(pa.value, MMU_PAGE_SIZE) || pa.value + (bytes - 1) < pa.value ||
         !paddr_fits_entry(pa.value + (bytes - MMU_PAGE_SIZE), prot))
         return -EINVAL;
-    return run_locked(table, &request, map_step);
+    return pgtable_run_locked(table, &request, map_step);
 }
 
 // Visits the leaves that [first, last] touches below one table.
 static void visit_leaves(pte_t *entries, unsigned level, uint64_t first, uint64_t last, leaf_visit_t visit,
                          void *context)
 {
-    uint64_t size = pt_level_size(level), visited_table = 0;
+    uint64_t visited_table = 0, size;
 
     for (uint64_t va = first;; va = align_down(va, size) + size) {
-        uint64_t entry_last = va | (size - 1);
         pte_t *slot = &entries[pt_index(vaddr(va), level)];
         pte_t entry = pte_read(slot);
+        size = pte_leaf_bytes(entry, level);
+        uint64_t entry_last = va | (size - 1), inside = va & (size - 1);
 
         if (arch_pte_is_present(entry) && arch_pte_is_leaf(entry)) {
-            visit(slot, align_down(va, size), level, context);
+            visit(slot - inside / pt_level_size(level), va - inside, level, context);
         } else if (arch_pte_is_present(entry) && arch_pte_paddr(entry).value != visited_table) {
             visited_table = arch_pte_paddr(entry).value;
             visit_leaves(entries_of(arch_pte_paddr(entry)), level - 1, va, min_of(entry_last, last), visit,
@@ -248,103 +233,9 @@ static void visit_leaves(pte_t *entries, unsigned level, uint64_t first, uint64_
     }
 }
 
-static void visit_span(const struct pgtable *table, const struct span *span, leaf_visit_t visit,
-                       void *context)
+void pgtable_visit_span(const struct pgtable *table, const struct span *span, leaf_visit_t visit, void *context)
 {
     visit_leaves(entries_of(table->root), ROOT_LEVEL, span->va, span->va + (span->bytes - 1), visit, context);
-}
-
-// Splits large leaves until one starts at `va`, or none lies there.
-static int split_at(struct pgtable *table, struct request *request, uint64_t va)
-{
-    for (;;) {
-        unsigned level = 0;
-        pte_t *slot = find_slot(table, va, &level);
-        pte_t leaf = pte_read(slot);
-        paddr_t first = arch_pte_paddr(leaf), pieces;
-
-        if (!arch_pte_is_present(leaf) || is_aligned(va, pt_level_size(level)))
-            return 0;
-        if (!take_table(table, request, &pieces))
-            return NEEDS_TABLE;
-        for (unsigned i = 0; i < PT_ENTRIES; i++)
-            entries_of(pieces)[i] = arch_pte_leaf(paddr_add(first, i * pt_level_size(level - 1)),
-                                                  arch_pte_prot(leaf), level - 1);
-        pte_store(slot, arch_pte_table(pieces));
-    }
-}
-
-static int split_ends(struct pgtable *table, struct request *request)
-{
-    int error = split_at(table, request, request->span.va);
-
-    return error != 0 ? error : split_at(table, request, request->span.va + request->span.bytes);
-}
-
-static void clear_leaf(pte_t *slot, uint64_t va unused_arg, unsigned level, void *context)
-{
-    struct request *request = context;
-
-    pte_store(slot, (pte_t){ 0 });
-    request->mapped_bytes += pt_level_size(level);
-}
-
-static int unmap_step(struct pgtable *table, struct request *request)
-{
-    int error = split_ends(table, request);
-
-    if (error == 0)
-        visit_span(table, &request->span, clear_leaf, request);
-    return error;
-}
-
-int64_t pgtable_unmap(struct pgtable *table, vaddr_t va, uint64_t bytes)
-{
-    struct request request = { .span = { .va = va.value, .bytes = bytes } };
-
-    if (!range_is_valid(va.value, bytes))
-        return -EINVAL;
-    int error = run_locked(table, &request, unmap_step);
-    return error != 0 ? error : (int64_t)request.mapped_bytes;
-}
-
-// The part of the leaf that the request covers.
-static void count_leaf(pte_t *slot unused_arg, uint64_t va, unsigned level, void *context)
-{
-    struct request *request = context;
-    const struct span *span = &request->span;
-    uint64_t first = max_of(va, span->va),
-             last = min_of(va + (pt_level_size(level) - 1), span->va + (span->bytes - 1));
-
-    request->mapped_bytes += last - first + 1;
-}
-
-static void protect_leaf(pte_t *slot, uint64_t va unused_arg, unsigned level, void *context)
-{
-    const struct request *request = context;
-
-    pte_store(slot, arch_pte_leaf(arch_pte_paddr(pte_read(slot)), request->prot, level));
-}
-
-static int protect_step(struct pgtable *table, struct request *request)
-{
-    request->mapped_bytes = 0;
-    visit_span(table, &request->span, count_leaf, request);
-    if (request->mapped_bytes != request->span.bytes)
-        return -ENOENT;
-    int error = split_ends(table, request);
-    if (error == 0)
-        visit_span(table, &request->span, protect_leaf, request);
-    return error;
-}
-
-int pgtable_protect(struct pgtable *table, vaddr_t va, uint64_t bytes, unsigned prot)
-{
-    struct request request = { .span = { .va = va.value, .bytes = bytes }, .prot = prot };
-
-    if (!range_is_valid(va.value, bytes) || !pgtable_prot_is_valid(prot))
-        return -EINVAL;
-    return run_locked(table, &request, protect_step);
 }
 
 struct pgtable_walk pgtable_walk(const struct pgtable *table, vaddr_t va)
@@ -354,14 +245,15 @@ struct pgtable_walk pgtable_walk(const struct pgtable *table, vaddr_t va)
 
     for (;; walk.level--) {
         pte_t entry = walk.entry[walk.level] = pte_read(&entries[pt_index(va, walk.level)]);
-        if (!arch_pte_is_table(entry))
+        if (!is_table(entry))
             break;
         entries = entries_of(arch_pte_paddr(entry));
     }
     pte_t end = walk.entry[walk.level];
     if (arch_vaddr_is_canonical(va) && arch_pte_is_present(end)) {
         walk.mapped = true;
-        walk.pa = paddr_add(arch_pte_paddr(end), va.value & (pt_level_size(walk.level) - 1));
+        walk.leaf_bytes = pte_leaf_bytes(end, walk.level);
+        walk.pa = paddr_add(arch_pte_paddr(end), va.value & (walk.leaf_bytes - 1));
         walk.prot = arch_pte_prot(end);
     }
     return walk;
@@ -370,7 +262,7 @@ struct pgtable_walk pgtable_walk(const struct pgtable *table, vaddr_t va)
 pte_t *pgtable_granule_entry(const struct pgtable *table, vaddr_t va)
 {
     unsigned level = 0;
-    pte_t *entry = find_slot(table, va.value, &level);
+    pte_t *entry = pgtable_find_slot(table, va.value, &level);
 
     return level == 0 ? entry : NULL;
 }
@@ -378,7 +270,7 @@ pte_t *pgtable_granule_entry(const struct pgtable *table, vaddr_t va)
 void pgtable_write_granules(pte_t *entry, unsigned count, paddr_t pa, unsigned prot)
 {
     for (unsigned i = 0; i < count; i++)
-        pte_store(entry + i, prot != 0 ? arch_pte_leaf(paddr_add(pa, i * MMU_PAGE_SIZE), prot, 0) : (pte_t){ 0 });
+        pte_write(entry + i, prot != 0 ? arch_pte_leaf(paddr_add(pa, i * MMU_PAGE_SIZE), prot, 0) : (pte_t){ 0 });
 }
 
 struct leaf_callback {
@@ -400,8 +292,17 @@ void pgtable_for_each_leaf(const struct pgtable *table, vaddr_t start, uint64_t 
     const struct span span = { .va = start.value, .bytes = bytes };
     struct leaf_callback callback = { visit, context };
 
-    ASSERT(range_is_valid(start.value, bytes));
-    visit_span(table, &span, call_visitor, &callback);
+    ASSERT(pgtable_range_is_valid(start.value, bytes));
+    pgtable_visit_span(table, &span, call_visitor, &callback);
+}
+
+static bool table_from_granules(struct pgtable *table unused_arg, gfp_t gfp, paddr_t *result)
+{
+    void *granule = granule_alloc(&granule_tables, gfp);
+
+    if (granule != NULL)
+        *result = virt_to_phys(granule);
+    return granule != NULL;
 }
 
 void pgtable_use_granules(struct pgtable *table)
@@ -409,108 +310,11 @@ void pgtable_use_granules(struct pgtable *table)
     table->table_alloc = table_from_granules;
 }
 
-static int make_tables_step(struct pgtable *table, struct request *request)
+// A table that the granule pool did not give does not go there.
+void pgtable_link_table(struct pgtable *table, pte_t *slot, pte_t *entries)
 {
-    const struct span *span = &request->span;
+    pte_t entry = arch_pte_table(virt_to_phys(entries));
 
-    for (uint64_t done = 0; done < span->bytes;) {
-        unsigned level = 0;
-        uint64_t va = span->va + done;
-        pte_t *slot = find_slot(table, va, &level);
-        paddr_t below;
-        if (level == 0) {
-            done += align_down(va, pt_level_size(1)) + pt_level_size(1) - va;
-        } else if (arch_pte_is_present(pte_read(slot))) {
-            return -EEXIST;
-        } else {
-            if (!take_table(table, request, &below))
-                return NEEDS_TABLE;
-            hang_in(table, slot, below);
-        }
-    }
-    return 0;
-}
-
-int pgtable_make_tables(struct pgtable *table, vaddr_t va, uint64_t bytes)
-{
-    struct request request = { .span = { .va = va.value, .bytes = bytes } };
-
-    return range_is_valid(va.value, bytes) ? run_locked(table, &request, make_tables_step) : -EINVAL;
-}
-
-static int pin_step(struct pgtable *table, struct request *request)
-{
-    const struct span *span = &request->span;
-    int error = make_tables_step(table, request);
-
-    for (uint64_t va = span->va; error == 0 && va - span->va < span->bytes; va += pt_level_size(1)) {
-        unsigned level = 1;
-        pte_t *slot = find_slot(table, va, &level);
-        pte_store(slot, arch_pte_pinned(pte_read(slot)));
-        va = align_down(va, pt_level_size(1));
-    }
-    return error;
-}
-
-int pgtable_pin(struct pgtable *table, vaddr_t va, uint64_t bytes)
-{
-    struct request request = { .span = { .va = va.value, .bytes = bytes } };
-
-    return range_is_valid(va.value, bytes) ? run_locked(table, &request, pin_step) : -EINVAL;
-}
-
-static bool is_empty(const pte_t *entries)
-{
-    for (unsigned i = 0; i < PT_ENTRIES; i++)
-        if (pte_read(&entries[i]).value != 0)
-            return false;
-    return true;
-}
-
-// Of the tables that the entries for [first, last] name, whatever is below them first.
-static unsigned detach_below(struct pgtable *table, pte_t *entries, unsigned level, uint64_t first, uint64_t last,
-                             struct pgtable_detached *detached)
-{
-    uint64_t size = pt_level_size(level);
-    unsigned count = 0;
-
-    for (uint64_t va = first;; va = align_down(va, size) + size) {
-        pte_t *slot = &entries[pt_index(vaddr(va), level)];
-        pte_t entry = pte_read(slot);
-        uint64_t entry_last = va | (size - 1);
-        if (arch_pte_is_table(entry)) {
-            pte_t *below = entries_of(arch_pte_paddr(entry));
-            if (level > 1)
-                count += detach_below(table, below, level - 1, va, min_of(entry_last, last), detached);
-            if (!arch_pte_is_pinned(entry) && is_empty(below)) {
-                pte_store(slot, (pte_t){ 0 });
-                // Until all harts have forgotten it, it must show nothing.
-                pte_write(below, detached->first != NULL ? arch_pte_note(detached->first) : (pte_t){ 0 });
-                detached->first = below;
-                table->table_count--;
-                count++;
-            }
-        }
-        if (entry_last >= last)
-            return count;
-    }
-}
-
-unsigned pgtable_detach_empty(struct pgtable *table, vaddr_t va, uint64_t bytes, struct pgtable_detached *detached)
-{
-    ASSERT(range_is_valid(va.value, bytes));
-    spin_lock(&table->lock);
-    unsigned count = detach_below(table, entries_of(table->root), ROOT_LEVEL, va.value, va.value + (bytes - 1),
-                                  detached);
-    spin_unlock(&table->lock);
-    return count;
-}
-
-void pgtable_free_detached(struct pgtable_detached *detached)
-{
-    while (detached->first != NULL) {
-        pte_t *entries = detached->first;
-        detached->first = arch_pte_noted(pte_read(entries));
-        granule_free(&granule_tables, entries);
-    }
+    pte_write(slot, table->table_alloc == table_from_granules ? entry : arch_pte_pinned(entry));
+    table->table_count++;
 }

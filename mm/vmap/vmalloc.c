@@ -82,7 +82,7 @@ static bool map_heads(struct filling *filling, struct page **heads, unsigned cou
 
     if (order <= BLOCK_ORDER) {
         while (unlikely(!put_in(filling, heads, count, order)))
-            if (pgtable_make_tables(&kernel_pgtable, next_address(filling), bytes) != 0)
+            if (pgtable_make_tables(&kernel_pgtable, next_address(filling), bytes, GFP_KERNEL) != 0)
                 return false;
         return true;
     }

@@ -75,7 +75,10 @@ struct vmalloc_area *vmalloc_area_create(uint64_t size, uint64_t alignment, uint
 int vmalloc_area_map(struct vmalloc_area *area, uint64_t offset, paddr_t phys, uint64_t bytes, unsigned prot)
 {
     ASSERT(offset + bytes <= area->size);
-    return pgtable_map(&kernel_pgtable, vaddr_add(area->start, offset), phys, bytes, prot, 0);
+    // No larger than 2 MB: so much of an area goes at once (clear_entries).
+    unsigned largest = area->kind == VMALLOC_MAP || area->kind == VMALLOC_IO ? 1 : GRANULE_LEAVES;
+
+    return pgtable_map(&kernel_pgtable, vaddr_add(area->start, offset), phys, bytes, prot, largest);
 }
 
 // Inside the gate no table goes, so what is looked at is an entry.

@@ -42,10 +42,19 @@ static inline uint64_t vmalloc_alignment(uint64_t bytes)
 static always_inline pte_t *vmalloc_entry(vaddr_t va) { return pte_of_granule(kernel_pgtable.root, va); }
 
 // Shows granules side by side, for reading and writing, by neighbouring entries of one table; returns the next one.
+// As many as a run has are aligned to it, by their addresses as by their memory.
 static always_inline pte_t *show_granules(pte_t *entry, paddr_t first, unsigned granules)
 {
-    for (unsigned i = 0; i < granules; i++)
-        pte_write(entry++, arch_pte_leaf(paddr_add(first, i * MMU_PAGE_SIZE), PROT_KERNEL_RW, 0));
+    const unsigned run = 1U << ARCH_NAPOT_ORDER;
+
+    if (granules >= run && arch_has_napot())
+        for (unsigned i = 0; i < granules; i++) {
+            paddr_t start = paddr_add(first, align_down(i, run) * MMU_PAGE_SIZE);
+            pte_write_relaxed(entry++, arch_pte_napot(arch_pte_leaf(start, PROT_KERNEL_RW, 0)));
+        }
+    else
+        for (unsigned i = 0; i < granules; i++)
+            pte_write_relaxed(entry++, arch_pte_leaf(paddr_add(first, i * MMU_PAGE_SIZE), PROT_KERNEL_RW, 0));
     return entry;
 }
 
@@ -126,7 +135,7 @@ static always_inline void vmalloc_area_publish(struct vmalloc_area *area, enum v
     if (kind == VMALLOC_PAGES)
         __atomic_fetch_add(&front->page_count, (int64_t)pages, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    pte_write(area->note, vmalloc_note(area));
+    pte_write_relaxed(area->note, vmalloc_note(area));
 }
 
 // What a note remembers: an area in use, or NULL.

@@ -97,7 +97,7 @@ static noinline bool show_all(struct vmalloc_area *area, struct page **pages)
         if (entry != NULL)
             done = show_some(entry, pages, done, done + (unsigned)(here / GRANULES_PER_PAGE), &is_good);
         vmap_gate_leave(front);
-        if (entry == NULL && pgtable_make_tables(&kernel_pgtable, va, here * MMU_PAGE_SIZE) != 0)
+        if (entry == NULL && pgtable_make_tables(&kernel_pgtable, va, here * MMU_PAGE_SIZE, GFP_KERNEL) != 0)
             return false;
     }
     return is_good;

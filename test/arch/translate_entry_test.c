@@ -23,7 +23,10 @@ KTEST(translate, entry_bits_have_their_letters)
         { 1UL << 6, "------A-, PPN 0" },
         { 1UL << 7, "-------D, PPN 0" },
         { 0x200800e7, "VRW--GAD, PPN 0x80200" },
-        { UINT64_MAX, "VRWXUGAD, PPN 0xfffffffffff" },
+        { 1UL << 8 | 1UL << 0, "V-------, RSW 1, PPN 0" },
+        { 1UL << 9, "--------, RSW 2, PPN 0" },
+        { 1UL << 63 | 0x202020e7, "VRW--GAD, N, PPN 0x80808" },
+        { UINT64_MAX, "VRWXUGAD, RSW 3, N, PPN 0xfffffffffff" },
     };
     char text[PTE_TEXT_BYTES];
 

@@ -8,6 +8,7 @@
 #include <mm/kernel_map.h>
 #include <mm/memblock.h>
 #include <mm/page.h>
+#include <mm/pte.h>
 #include <mm/zone_layout.h>
 
 struct map_check {
@@ -24,7 +25,7 @@ static void check_direct_leaf(vaddr_t va, pte_t leaf, unsigned level, void *cont
 {
     struct map_check *check = context;
 
-    check->direct_bytes += pt_level_size(level);
+    check->direct_bytes += pte_leaf_bytes(leaf, level);
     if (arch_pte_paddr(leaf).value != va.value - ARCH_DIRECT_BASE)
         defect(check, va.value, "the direct map shows another address than it should");
     if (arch_pte_prot(leaf) & (PROT_EXEC | PROT_USER))

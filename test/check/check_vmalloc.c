@@ -8,6 +8,7 @@
 #include <mm/kmap.h>
 #include <mm/slab_guard.h>
 #include <mm/pgtable.h>
+#include <mm/pte.h>
 #include <mm/vmalloc.h>
 
 struct vmalloc_check {
@@ -128,9 +129,9 @@ static void check_area(const struct vmalloc_area *area, void *context)
     }
 }
 
-static void count_bytes(vaddr_t va unused_arg, pte_t leaf unused_arg, unsigned level, void *context)
+static void count_bytes(vaddr_t va unused_arg, pte_t leaf, unsigned level, void *context)
 {
-    *(uint64_t *)context += pt_level_size(level);
+    *(uint64_t *)context += pte_leaf_bytes(leaf, level);
 }
 
 unsigned check_vmalloc(void)

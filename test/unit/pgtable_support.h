@@ -2,9 +2,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #pragma once
 
+#ifdef QUIRE_HOST
+#include <fake_arch.h>
+#endif
 #include <ktest/ktest.h>
 #include <mm/granule.h>
 #include <mm/pgtable.h>
+#include <mm/pte.h>
 
 static inline bool test_pgtable_open(struct pgtable *table)
 {
@@ -37,10 +41,9 @@ static inline uint64_t test_pgtable_close(struct pgtable *table)
     return count;
 }
 
-static inline void test_add_leaf_bytes(vaddr_t va unused_arg, pte_t leaf unused_arg, unsigned level,
-                                       void *sum)
+static inline void test_add_leaf_bytes(vaddr_t va unused_arg, pte_t leaf, unsigned level, void *sum)
 {
-    *(uint64_t *)sum += pt_level_size(level);
+    *(uint64_t *)sum += pte_leaf_bytes(leaf, level);
 }
 
 // Bytes mapped in the half of the address space that the address lies in.
@@ -50,4 +53,27 @@ static inline uint64_t test_mapped_bytes(const struct pgtable *table, vaddr_t va
 
     pgtable_for_each_leaf(table, vaddr(va.value >= half ? -half : 0), half, test_add_leaf_bytes, &sum);
     return sum;
+}
+
+static inline bool is_mapped(const struct pgtable *table, uint64_t va, uint64_t pa, unsigned prot, unsigned level)
+{
+    struct pgtable_walk walk = pgtable_walk(table, vaddr(va));
+
+    return walk.mapped && walk.pa.value == pa && walk.prot == prot && walk.level == level;
+}
+
+// Whether there are runs of neighbours from here on: on the host, and on a machine that knows them.
+static inline bool test_napot_start(void)
+{
+#ifdef QUIRE_HOST
+    fake_has_napot = true;
+#endif
+    return arch_has_napot();
+}
+
+static inline void test_napot_stop(void)
+{
+#ifdef QUIRE_HOST
+    fake_has_napot = false;
+#endif
 }

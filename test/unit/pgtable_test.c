@@ -14,13 +14,6 @@
 // A mapping that nobody uses may name any physical address.
 #define PHYS GB(64)
 
-static bool is_mapped(const struct pgtable *table, uint64_t va, uint64_t pa, unsigned prot, unsigned level)
-{
-    struct pgtable_walk walk = pgtable_walk(table, vaddr(va));
-
-    return walk.mapped && walk.pa.value == pa && walk.prot == prot && walk.level == level;
-}
-
 static bool is_hole(const struct pgtable *table, uint64_t va)
 {
     return !pgtable_walk(table, vaddr(va)).mapped;
@@ -369,73 +362,7 @@ KTEST(pgtable, emptied_tables_are_used_again)
     test_pgtable_close(&table);
 }
 
-// Tables without an entry are taken out of the tree, and those above them that become so; one with a leaf, or with an
-// entry that only remembers something, stays, and so does a pinned one. They are given back when the caller says so.
-KTEST(pgtable, empty_tables_are_detached)
-{
-    const uint64_t size1 = pt_level_size(1), size2 = pt_level_size(2), used = granule_tables.used_count;
-    struct pgtable table;
-    struct pgtable_detached detached = { 0 };
-    REQUIRE(test_pgtable_open(&table));
-
-    EXPECT_EQ(pgtable_make_tables(&table, vaddr(0), size1 * 3), 0);
-    EXPECT_EQ(pgtable_make_tables(&table, vaddr(size2 * 2 - MMU_PAGE_SIZE), MMU_PAGE_SIZE * 2), 0);
-    EXPECT_EQ(test_mapped_bytes(&table, vaddr(0)), 0);
-    EXPECT_EQ(pgtable_map(&table, vaddr(size1), paddr(PHYS), MMU_PAGE_SIZE, PROT_KERNEL_RW, 0), 0);
-    EXPECT_EQ(pgtable_pin(&table, vaddr(size2 * 3 + size1 - MMU_PAGE_SIZE), size1 + MMU_PAGE_SIZE * 2), 0);
-    *pgtable_granule_entry(&table, vaddr(size1 * 2)) = arch_pte_note(&table);
-    uint64_t before = table.table_count;
-
-    // Outside of the range nothing is looked at.
-    EXPECT_EQ(pgtable_detach_empty(&table, vaddr(size1), size1 * 2, &detached), 0);
-    EXPECT_NULL(detached.first);
-    // The first, and both with both above them where two gigabytes meet.
-    EXPECT_EQ(pgtable_detach_empty(&table, vaddr(0), size2 * 4, &detached), 5);
-    EXPECT_EQ(table.table_count, before - 5);
-    EXPECT_NULL(pgtable_granule_entry(&table, vaddr(0)));
-    EXPECT_NULL(pgtable_granule_entry(&table, vaddr(size2 * 2)));
-    EXPECT(is_mapped(&table, size1, PHYS, PROT_KERNEL_RW, 0));
-    EXPECT_EQ(arch_pte_noted(*pgtable_granule_entry(&table, vaddr(size1 * 2))), &table);
-    for (uint64_t va = size2 * 3; va < size2 * 3 + size1 * 3; va += size1)
-        EXPECT_NOT_NULL(pgtable_granule_entry(&table, vaddr(va)));
-    // Still there for whoever remembers it, and without a translation.
-    for (const pte_t *entries = detached.first; entries != NULL; entries = arch_pte_noted(entries[0]))
-        for (unsigned i = 0; i < PT_ENTRIES; i++)
-            EXPECT(!arch_pte_is_present(entries[i]));
-    uint64_t held = granule_tables.used_count;
-    pgtable_free_detached(&detached);
-    EXPECT_EQ(granule_tables.used_count, held - 5);
-
-    *pgtable_granule_entry(&table, vaddr(size1 * 2)) = (pte_t){ 0 };
-    EXPECT_EQ(pgtable_unmap(&table, vaddr(size1), MMU_PAGE_SIZE), MMU_PAGE_SIZE);
-    EXPECT_EQ(pgtable_detach_empty(&table, vaddr(0), size2 * 4, &detached), 3);
-    pgtable_free_detached(&detached);
-    test_pgtable_close(&table);
-    EXPECT_EQ(granule_tables.used_count, used);
-}
-
-// Making tables fails where a larger leaf is, and where there are no tables; what was made then is used later.
-KTEST(pgtable, making_tables_can_fail)
-{
-    const uint64_t size1 = pt_level_size(1);
-    struct pgtable table;
-    REQUIRE(test_pgtable_open(&table));
-
-    EXPECT_EQ(pgtable_map(&table, vaddr(size1 * 2), paddr(PHYS), size1, PROT_KERNEL_RW, LEAF_LEVEL_MAX), 0);
-    EXPECT_EQ(pgtable_make_tables(&table, vaddr(0), size1 * 3), -EEXIST);
-    EXPECT_EQ(pgtable_make_tables(&table, vaddr(12), MMU_PAGE_SIZE), -EINVAL);
-    EXPECT_EQ(pgtable_make_tables(&table, vaddr(0), 0), -EINVAL);
-    EXPECT_EQ(pgtable_pin(&table, vaddr(0), 1), -EINVAL);
-    fault_plan_start(FAULT_BIT(FAULT_TABLE), 1, UINT64_MAX);
-    EXPECT_EQ(pgtable_make_tables(&table, vaddr(size1 * 4), size1 * 9), -ENOMEM);
-    EXPECT_EQ(pgtable_pin(&table, vaddr(size1 * 4), size1 * 9), -ENOMEM);
-    EXPECT(fault_plan_stop());
-    EXPECT_EQ(pgtable_pin(&table, vaddr(size1 * 4), size1 * 9), 0);
-    test_pgtable_close(&table);
-}
-
 #define MODEL_GRANULES 1600
-#define MODEL_BASE (pt_level_size(2) * 5 - 700 * MMU_PAGE_SIZE)    // across a border of every level
 
 struct model_granule {
     uint64_t pa;
@@ -443,6 +370,7 @@ struct model_granule {
 };
 
 static struct model_granule model[MODEL_GRANULES];
+static uint64_t model_base;                // across a border of every level
 
 static unsigned model_mapped(uint64_t first, uint64_t count)
 {
@@ -456,30 +384,30 @@ static unsigned model_mapped(uint64_t first, uint64_t count)
 static bool agrees_with_model(const struct pgtable *table)
 {
     for (uint64_t i = 0; i < MODEL_GRANULES; i++) {
-        struct pgtable_walk walk = pgtable_walk(table, vaddr(MODEL_BASE + i * MMU_PAGE_SIZE));
+        struct pgtable_walk walk = pgtable_walk(table, vaddr(model_base + i * MMU_PAGE_SIZE));
         if (walk.mapped != (model[i].prot != 0) ||
             (walk.mapped && (walk.pa.value != model[i].pa || walk.prot != model[i].prot)))
             return false;
     }
-    return test_mapped_bytes(table, vaddr(MODEL_BASE)) == model_mapped(0, MODEL_GRANULES) * MMU_PAGE_SIZE;
+    return test_mapped_bytes(table, vaddr(model_base)) == model_mapped(0, MODEL_GRANULES) * MMU_PAGE_SIZE;
 }
 
-// Any sequence of operations of any granularity does to every granule what an array of granules says.
-KTEST(pgtable, agrees_with_a_model)
+static void compare_with_model(uint64_t border)
 {
     static const unsigned rights[] = { PROT_KERNEL_RO, PROT_KERNEL_RW, PROT_KERNEL_RX };
     struct pgtable table;
     bool agrees = true;
     REQUIRE(test_pgtable_open(&table));
 
+    model_base = border - 700 * MMU_PAGE_SIZE;
     for (unsigned i = 0; i < MODEL_GRANULES; i++)
         model[i].prot = 0;
-    for (unsigned step = 0; step < ktest_rounds(4000, 150) && agrees; step++) {
+    for (unsigned step = 0; step < ktest_rounds(2000, 75) && agrees; step++) {
         uint64_t first = ktest_random_below(MODEL_GRANULES),
                  count = ktest_random_below(MODEL_GRANULES - first) + 1;
         unsigned prot = rights[ktest_random_below(array_count(rights))];
         count = ktest_random_below(2) ? min_of(count, 40UL) : count;
-        vaddr_t va = vaddr(MODEL_BASE + first * MMU_PAGE_SIZE);
+        vaddr_t va = vaddr(model_base + first * MMU_PAGE_SIZE);
         uint64_t bytes = count * MMU_PAGE_SIZE, pa = PHYS;
         unsigned mapped = model_mapped(first, count);
         int error;
@@ -508,6 +436,18 @@ KTEST(pgtable, agrees_with_a_model)
     }
     EXPECT(agrees);
     test_pgtable_close(&table);
+}
+
+// Any sequence of operations of any granularity does to every granule what an array of granules says, in both halves of
+// the address space, below every level that the port has.
+KTEST(pgtable, agrees_with_a_model)
+{
+    const uint64_t root_entry = pt_level_size(ARCH_PT_LEVELS - 1);
+
+    test_napot_start();
+    compare_with_model(root_entry * 5);
+    compare_with_model(-root_entry * 5);
+    test_napot_stop();
 }
 
 struct visit {

@@ -91,6 +91,27 @@ KTEST(translate, draws_leaves_of_each_size)
     }
 }
 
+// A run of neighbours is told as the one leaf that it is, from wherever in it; and what an empty entry remembers.
+KTEST(translate, draws_runs_and_memories)
+{
+    const uint64_t run = MMU_PAGE_SIZE << ARCH_NAPOT_ORDER, phys = GB(64) + run;
+    static uint64_t owner;
+    struct pgtable table;
+    if (!test_napot_start())
+        ktest_skip("the machine knows no runs of entries");
+    REQUIRE(test_pgtable_open(&table));
+
+    EXPECT_EQ(pgtable_map(&table, vaddr(run), paddr(phys), run, PROT_KERNEL_RW, 1), 0);
+    draw(&table, run + MMU_PAGE_SIZE * 5 + 9);
+    EXPECT(shows(": a leaf of %lu KB at %#lx\n", run >> 10, phys));
+    EXPECT(shows("  physical %#lx, page frame ", phys + MMU_PAGE_SIZE * 5 + 9));
+    EXPECT_EQ(pgtable_claim_tables(&table, vaddr(0), MMU_PAGE_SIZE, &owner, GFP_KERNEL), 0);
+    draw(&table, 1);
+    EXPECT(shows(": empty, remembers %p\n", (void *)&owner));
+    test_pgtable_close(&table);
+    test_napot_stop();
+}
+
 // The address is cut as the tables take it: its indices and its offset, in binary and as numbers, in columns.
 KTEST(translate, cuts_the_address)
 {

@@ -13,17 +13,24 @@
 //   bool arch_pte_is_present(pte_t), arch_pte_is_leaf(pte_t), arch_pte_is_table(pte_t)
 //   paddr_t arch_pte_paddr(pte_t)           of the leaf's memory or of the table
 //   unsigned arch_pte_prot(pte_t)           of a leaf, as PROT_ bits
-//   pte_t arch_pte_pinned(pte_t)            the entry of a table, saying that the table stays where it is
-//   bool arch_pte_is_pinned(pte_t)
 //   pte_t arch_pte_note(const void *)       an entry that is not present and remembers an address, even and not NULL,
 //                                           for software alone
 //   void *arch_pte_noted(pte_t)             what an entry remembers; NULL: it is empty, or present
+//   ARCH_NAPOT_ORDER                        2^ARCH_NAPOT_ORDER neighbouring entries of level 0, the first a multiple of
+//                                           as many, may be a run: together one leaf, of memory aligned alike
+//   bool arch_has_napot(void)               whether this machine knows runs
+//   pte_t arch_pte_napot(pte_t)             of the leaf of a run's first granule, what each of the neighbours holds;
+//                                           arch_pte_paddr of each of them is where the run starts
+//   bool arch_pte_is_napot(pte_t)
+//   pte_t arch_pte_pinned(pte_t)            of an entry that names a table: the same, with a mark for software alone
+//   bool arch_pte_is_pinned(pte_t)
 //   bool arch_vaddr_is_canonical(vaddr_t)
 // and out of line:
 //   void arch_mmu_activate(paddr_t root)    makes this hart translate by that root and forget every old translation
 //   void arch_pte_describe(pte_t, char *text, size_t size)
 //                                           the bits of any entry by the letters and the names that the processor's
-//                                           manual has for them, '-' for a bit that is 0; for teachers and reports
+//                                           manual has for them, '-' for a bit that is 0, and those of extensions and
+//                                           of software behind them where they are set; for teachers and reports
 #pragma once
 
 #include <base/addr.h>

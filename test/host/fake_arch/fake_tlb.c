@@ -52,6 +52,7 @@ static uint32_t asid_in_use[MAX_HARTS];
 static struct entries shown;               // the process's mappings in the vmalloc space, by the entries they show
 static bool ignore_flushes;
 static struct fake_tlb_stats stats;
+bool fake_has_napot;
 static paddr_t active_root;
 static bool is_active;
 static bool tlb_lock;                      // guards all of the above; plain, for use in a signal handler
@@ -103,8 +104,8 @@ static void put(struct entries *entries, uint64_t granule, uint64_t entry)
     }
 }
 
-// As the hardware would, by the entries in memory alone.
-static uint64_t walk(vaddr_t address)
+// As the hardware would, by the entries in memory alone. Says whether the leaf is a run of neighbours.
+static uint64_t walk(vaddr_t address, bool *is_run)
 {
     paddr_t table = active_root;
 
@@ -119,8 +120,13 @@ static uint64_t walk(vaddr_t address)
             return ENTRY_KNOWN;
         if (arch_pte_is_leaf(pte)) {
             uint64_t inside = align_down(address.value, MMU_PAGE_SIZE) & (pt_level_size(level) - 1);
-            if (level >= ARCH_PT_LEAF_LEVELS || !is_aligned(arch_pte_paddr(pte).value, pt_level_size(level)))
+            unsigned order = arch_pte_is_napot(pte) ? ARCH_NAPOT_ORDER : 0;
+            if (level >= ARCH_PT_LEAF_LEVELS || (order > 0 && (level > 0 || !fake_has_napot)) ||
+                !is_aligned(arch_pte_paddr(pte).value, pt_level_size(level) << order))
                 panic("page-table entry %#lx is no leaf for level %u", pte.value, level);
+            *is_run = order > 0;
+            if (order > 0)
+                inside = align_down(address.value, MMU_PAGE_SIZE) & ((MMU_PAGE_SIZE << order) - 1);
             return ((arch_pte_paddr(pte).value + inside) & ENTRY_ADDRESS) | ENTRY_KNOWN | ENTRY_LEAF |
                    arch_pte_prot(pte);
         }
@@ -143,11 +149,18 @@ static uint64_t look_up(unsigned hart, uint64_t address)
 {
     uint64_t granule = granule_of(address), entry = known_entry(hart, granule);
 
-    if (entry == 0) {
-        entry = walk(vaddr(address));
-        put(&tlb[hart], granule, entry | (uint64_t)asid_in_use[hart] << ENTRY_ASID_SHIFT);
-        stats.fills += (entry & ENTRY_LEAF) != 0;
-    }
+    if (entry != 0)
+        return entry;
+    bool is_run = false;
+    entry = walk(vaddr(address), &is_run);
+    // One entry of a run is enough for the hardware to know all of it, whatever the others hold.
+    unsigned granules = is_run ? 1U << ARCH_NAPOT_ORDER : 1;
+    uint64_t first = granule & ~(uint64_t)(granules - 1), start = entry - (granule - first) * MMU_PAGE_SIZE;
+    for (unsigned i = 0; i < granules; i++)
+        if (first + i == granule || known_entry(hart, first + i) == 0) {
+            put(&tlb[hart], first + i, (start + i * MMU_PAGE_SIZE) | (uint64_t)asid_in_use[hart] << ENTRY_ASID_SHIFT);
+            stats.fills += (entry & ENTRY_LEAF) != 0;
+        }
     return entry;
 }
 
@@ -361,8 +374,9 @@ void arch_pte_describe(pte_t pte, char *text, size_t size)
     for (unsigned bit = 0; bit < sizeof(letters) - 1; bit++)
         if (pte.value >> (FAKE_PTE_PROT_SHIFT + bit) & 1)
             rights[bit] = letters[bit];
-    format_text(text, size, "%c%c%s, granule %#lx", pte.value & FAKE_PTE_VALID ? 'V' : '-',
-                pte.value & FAKE_PTE_LEAF ? 'L' : '-', rights, pte.value & FAKE_PTE_GRANULE_MASK);
+    format_text(text, size, "%c%c%s%s%s, granule %#lx", pte.value & FAKE_PTE_VALID ? 'V' : '-',
+                pte.value & FAKE_PTE_LEAF ? 'L' : '-', rights, pte.value & FAKE_PTE_RUN ? ", one of a run" : "",
+                pte.value & FAKE_PTE_PINNED ? ", pinned" : "", pte.value & FAKE_PTE_GRANULE_MASK);
 }
 
 struct fake_tlb_stats fake_tlb_stats(void)
@@ -417,8 +431,9 @@ uint64_t fake_tlb_stale_granules(unsigned hart, vaddr_t start, uint64_t bytes)
 
     lock_tlb();
     for (uint64_t offset = 0; offset < bytes; offset += MMU_PAGE_SIZE) {
+        bool is_run;
         uint64_t known = known_entry(hart, granule_of(start.value + offset));
-        stale += known != 0 && known != walk(vaddr_add(start, offset));
+        stale += known != 0 && known != walk(vaddr_add(start, offset), &is_run);
     }
     unlock_tlb();
     return stale;

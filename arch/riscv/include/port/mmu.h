@@ -22,7 +22,10 @@ typedef struct { uint64_t value; } pte_t;
 #define PTE_G (1UL << 5)
 #define PTE_A (1UL << 6)
 #define PTE_D (1UL << 7)
-#define PTE_PINNED (1UL << 8)      // RSW: for software
+#define PTE_RSW_SHIFT 8
+#define PTE_RSW_MASK 3UL
+#define PTE_PINNED (1UL << PTE_RSW_SHIFT)
+#define PTE_N (1UL << 63)
 #define PTE_PPN_SHIFT 10
 #define PTE_PPN_MASK ((1UL << 44) - 1)
 
@@ -46,10 +49,27 @@ static inline bool arch_pte_is_leaf(pte_t pte) { return (pte.value & (PTE_R | PT
 
 static inline bool arch_pte_is_table(pte_t pte) { return (pte.value & (PTE_V | PTE_R | PTE_W | PTE_X)) == PTE_V; }
 
+// Chapter 5, Svnapot: of the sizes that N = 1 could name one is defined, 64 KB, which ppn[3:0] = 1000 stands for. An
+// entry that is not present may hold any bits.
+#define ARCH_NAPOT_ORDER 4
+#define PTE_NAPOT_64K (PTE_N | 8UL << PTE_PPN_SHIFT)
+
+extern bool riscv_has_svnapot;     // (C)
+
+static inline bool arch_has_napot(void) { return riscv_has_svnapot; }
+static inline pte_t arch_pte_napot(pte_t leaf) { return (pte_t){ leaf.value | PTE_NAPOT_64K }; }
+static inline bool arch_pte_is_napot(pte_t pte) { return (pte.value & (PTE_N | PTE_V)) == (PTE_N | PTE_V); }
+
 static inline paddr_t arch_pte_paddr(pte_t pte)
 {
-    return paddr((pte.value >> PTE_PPN_SHIFT & PTE_PPN_MASK) << MMU_PAGE_SHIFT);
+    uint64_t index_bits = arch_pte_is_napot(pte) ? (1UL << ARCH_NAPOT_ORDER) - 1 : 0;
+
+    return paddr(((pte.value >> PTE_PPN_SHIFT & PTE_PPN_MASK) & ~index_bits) << MMU_PAGE_SHIFT);
 }
+
+// RSW: for software.
+static inline pte_t arch_pte_pinned(pte_t table) { return (pte_t){ table.value | PTE_PINNED }; }
+static inline bool arch_pte_is_pinned(pte_t pte) { return (pte.value & PTE_PINNED) != 0; }
 
 static inline unsigned arch_pte_prot(pte_t pte)
 {
@@ -57,9 +77,6 @@ static inline unsigned arch_pte_prot(pte_t pte)
            (pte.value & PTE_X ? PROT_EXEC : 0U) | (pte.value & PTE_U ? PROT_USER : 0U) |
            (pte.value & PTE_G ? PROT_GLOBAL : 0U);
 }
-
-static inline pte_t arch_pte_pinned(pte_t pte) { return (pte_t){ pte.value | PTE_PINNED }; }
-static inline bool arch_pte_is_pinned(pte_t pte) { return (pte.value & PTE_PINNED) != 0; }
 
 // Section 4.3.1: while V is 0, all other bits are free for software.
 static inline pte_t arch_pte_note(const void *object) { return (pte_t){ (uintptr_t)object }; }

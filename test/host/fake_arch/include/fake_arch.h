@@ -21,6 +21,7 @@
 // fault or a spurious one. The mappings are the process's, though: a plain access by one hart where another one has
 // mapped something already goes unnoticed. Accesses by arch_probe_ go by the own hart's TLB always. An entry carries
 // the number of the hart's address space, and counts in that one alone unless it is global.
+// Of a run (arch_pte_napot) a hart learns all granules by an access to one.
 #pragma once
 
 #include <base/addr.h>
@@ -68,3 +69,7 @@ uint64_t fake_tlb_stale_granules(unsigned hart, vaddr_t start, uint64_t bytes);
 
 // The address space that the hart runs in from now on; 0 at first.
 void fake_tlb_use_asid(unsigned hart, uint32_t asid);
+
+// Whether the machine knows runs of neighbouring entries. False at first; tests that set it undo it behind them, with
+// no run left.
+extern bool fake_has_napot;

@@ -1,10 +1,12 @@
 // The fake port's page-table entries: deliberately unlike any real machine's, and one level more than Sv39.
 // SPDX-License-Identifier: BSD-2-Clause
 //
-//    63      62     61    56 55                                    0
-//   +-------+------+--------+--------------------------------------+
-//   | valid | leaf |  prot  | granule number of the leaf or table  |
-//   +-------+------+--------+--------------------------------------+
+//    63      62     61    56 55       54  53                       0
+//   +-------+------+--------+--------+-----+------------------------+
+//   | valid | leaf |  prot  | pinned | run | granule of leaf, table |
+//   +-------+------+--------+--------+-----+------------------------+
+//
+// Each entry of a run holds the number of the run's first granule.
 #pragma once
 
 #include <base/addr.h>
@@ -18,7 +20,9 @@ typedef struct { uint64_t value; } pte_t;
 #define FAKE_PTE_LEAF (1UL << 62)
 #define FAKE_PTE_PROT_SHIFT 56
 #define FAKE_PTE_PROT_MASK 0x3fUL
-#define FAKE_PTE_GRANULE_MASK ((1UL << FAKE_PTE_PROT_SHIFT) - 1)
+#define FAKE_PTE_PINNED (1UL << 55)
+#define FAKE_PTE_RUN (1UL << 54)
+#define FAKE_PTE_GRANULE_MASK (FAKE_PTE_RUN - 1)
 
 static always_inline pte_t arch_pte_leaf(paddr_t address, unsigned prot, unsigned level unused_arg)
 {
@@ -46,9 +50,19 @@ static always_inline unsigned arch_pte_prot(pte_t pte)
     return (unsigned)(pte.value >> FAKE_PTE_PROT_SHIFT & FAKE_PTE_PROT_MASK);
 }
 
-// Tables have no rights.
-static always_inline pte_t arch_pte_pinned(pte_t pte) { return (pte_t){ pte.value | 1UL << FAKE_PTE_PROT_SHIFT }; }
-static always_inline bool arch_pte_is_pinned(pte_t pte) { return (pte.value >> FAKE_PTE_PROT_SHIFT & 1) != 0; }
+#define ARCH_NAPOT_ORDER 4
+
+extern bool fake_has_napot;        // <fake_arch.h>
+
+static always_inline bool arch_has_napot(void) { return fake_has_napot; }
+static always_inline pte_t arch_pte_napot(pte_t leaf) { return (pte_t){ leaf.value | FAKE_PTE_RUN }; }
+static always_inline pte_t arch_pte_pinned(pte_t table) { return (pte_t){ table.value | FAKE_PTE_PINNED }; }
+static always_inline bool arch_pte_is_pinned(pte_t pte) { return (pte.value & FAKE_PTE_PINNED) != 0; }
+
+static always_inline bool arch_pte_is_napot(pte_t pte)
+{
+    return arch_pte_is_present(pte) && (pte.value & FAKE_PTE_RUN) != 0;
+}
 
 static always_inline pte_t arch_pte_note(const void *object) { return (pte_t){ (uintptr_t)object }; }
 
