@@ -57,14 +57,11 @@ bool guard_memory_init(void)
     if (area == NULL)
         return false;
     window.start = area->start;
-    bool is_whole = true;
+    bool is_whole = pgtable_pin(&kernel_pgtable, area->start, area->size) == 0;
     for (unsigned i = 0; i < SLAB_GUARD_PAGES && is_whole; i++) {
         window.page[i] = i == 0 || i % 2 == 1 ? alloc_page(GFP_KERNEL) : window.page[0];
-        // Mapped once, so that there are tables from now on.
-        is_whole = window.page[i] != NULL && vmalloc_area_map(area, i * PAGE_SIZE, page_to_phys(window.page[i]),
-                                                              PAGE_SIZE, PROT_KERNEL_RW) == 0;
+        is_whole = window.page[i] != NULL;
     }
-    vmalloc_area_unmap(area);
     if (!is_whole) {
         free_pages_of_window();
         vmalloc_area_release(area);

@@ -238,23 +238,13 @@ bool kmap_is_consistent(const char **why)
     return *why == NULL;
 }
 
-// Tables for the whole window, by mapping anything there and taking it away again: emptied tables stay.
-static bool make_tables(vaddr_t start)
-{
-    if (pgtable_map(&kernel_pgtable, start, paddr(0), WINDOW_BYTES, PROT_KERNEL_RO, 0) != 0)
-        return false;
-    pgtable_unmap(&kernel_pgtable, start, WINDOW_BYTES);
-    arch_tlb_flush_kernel(start, WINDOW_BYTES);
-    return true;
-}
-
 void kmap_init(void)
 {
     if (memblock_ram_end().value <= highmem_start().value)
         return;
     struct vmalloc_area *area = vmalloc_area_create(WINDOW_BYTES, POOL_BYTES, 0, VMALLOC_KMAP,
                                                     __builtin_return_address(0));
-    if (area == NULL || !make_tables(area->start))
+    if (area == NULL || pgtable_pin(&kernel_pgtable, area->start, WINDOW_BYTES) != 0)
         panic("kmap: no memory for its window");
     for (unsigned i = 0; i < BUCKETS; i++)
         pool.bucket[i] = NO_SLOT;
