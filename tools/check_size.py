@@ -14,9 +14,10 @@ from pathlib import Path
 from check_common import C_SUFFIXES, KERNEL_FOLDERS, parse_root, state_rule, tree_files, without_comments
 from run.emit import Report
 
-# About 8,000 and 16,000: a twentieth more is no reason to leave a part out.
-MM_LINES_MAX = 8_400
-KERNEL_LINES_MAX = 16_800
+# 8,000 and 16,000 were meant for all. Objects that cost what a list costs, and addresses that are given up lazily, with
+# every flush accounted for, took more: about 9,600 and 18,000. What is added from here on has to be won elsewhere.
+MM_LINES_MAX = 9_600
+KERNEL_LINES_MAX = 18_150
 INSTRUMENTS = ("mm/check/", "mm/kmem/slab_debug.c", "mm/kmem/slab_guard.c", "mm/vmap/guard_memory.c",
                "mm/vmap/vmalloc_fault.c")
 # Past this many lines, comments included, a file may hold a second concept.

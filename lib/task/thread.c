@@ -250,5 +250,5 @@ static int threads_command(int argc unused_arg, char **argv unused_arg)
     spin_unlock(&thread_list_lock);
     return 0;
 }
-SHELL_COMMAND(threads, "", "every kernel thread: hart, state, priority, where it may run, turns, time, stack and its depth",
+SHELL_COMMAND(threads, "", "every thread: hart, state, priority, where it may run, turns, time, stack and depth",
               threads_command);

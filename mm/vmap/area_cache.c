@@ -17,8 +17,7 @@
 
 _Static_assert(AREA_CLASS_PAGES == 1 << (CLASS_COUNT - 1), "the largest class has that many pages");
 
-const uint8_t area_class_of[AREA_CLASS_PAGES + 1] = { 0, 0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4 };
-struct kmem_cache *area_of_class[CLASS_COUNT];         // (C)
+struct kmem_cache *area_of_pages[AREA_CLASS_PAGES + 1], *area_of_class[CLASS_COUNT];
 
 static struct kmem_cache *any_size;                    // (C) areas whose addresses come and go with them
 static uint64_t kept_bytes;                            // (A) of addresses that areas of classes hold
@@ -102,8 +101,11 @@ void area_cache_init(void)
     any_size = kmem_cache_create("vmalloc_area", sizeof(struct vmalloc_area), 0, SLAB_PANIC, NULL, NULL);
     for (unsigned class = 0; class < CLASS_COUNT; class++)
         area_of_class[class] = kmem_cache_create(names[class], sizeof(struct vmalloc_area), 0,
-                                                 SLAB_PANIC | SLAB_KEEPS_CONTENTS,
-                                            constructor[class], destruct);
+                                                 SLAB_PANIC | SLAB_KEEPS_CONTENTS, constructor[class], destruct);
+    for (unsigned pages = 1, class = 0; pages <= AREA_CLASS_PAGES; pages++) {
+        class += pages > 1U << class;
+        area_of_pages[pages] = area_of_class[class];
+    }
 }
 
 struct vmalloc_area *area_take_aligned(uint64_t bytes, uint64_t alignment, uint64_t guard_below)
@@ -113,8 +115,10 @@ struct vmalloc_area *area_take_aligned(uint64_t bytes, uint64_t alignment, uint6
     if (area == NULL)
         return NULL;
     *area = (struct vmalloc_area){ .class = CLASS_COUNT };
-    if (take_range(area, bytes, alignment, guard_below))
+    if (take_range(area, bytes, alignment, guard_below)) {
+        area->first = NULL;
         return area;
+    }
     kmem_cache_free(any_size, area);
     return NULL;
 }

@@ -54,6 +54,12 @@ static always_inline void own_all(struct filling *filling, struct page **heads, 
     filling->area->page_count += count << order;
 }
 
+// Out of line, so that who needs no block does not pay for its registers.
+static noinline pte_t *write_block(pte_t *entry, const struct page *head, unsigned order)
+{
+    return show_granules(entry, page_to_phys(head), GRANULES_PER_PAGE << order);
+}
+
 static always_inline pte_t *write_entries(pte_t *entry, const struct page *head, unsigned order)
 {
     return show_granules(entry, page_to_phys(head), GRANULES_PER_PAGE << order);
@@ -170,12 +176,12 @@ static always_inline bool fill_small(struct vmalloc_area *area, unsigned count, 
     unsigned got = singles == 0 ? 0 : take_singles(gfp, singles, pages);
 
     pte_t *entry = area->first;
-    if (likely(entry != NULL && got == singles)) {
+    if (likely(got == singles)) {
         uint32_t *link = &area->first_page;
         __atomic_thread_fence(__ATOMIC_RELEASE);
         if (block != NULL) {
             link = own(area, link, block);
-            entry = write_entries(entry, block, order);
+            entry = write_block(entry, block, order);
         }
         for (unsigned i = 0; i < singles; i++) {
             link = own(area, link, pages[i]);
@@ -226,7 +232,7 @@ static always_inline void *allocate(const char *operation, size_t size, gfp_t gf
     struct vmalloc_area *area = vmalloc_area_take(pages, VMALLOC_PAGES, caller);
     if (unlikely(area == NULL))
         return NULL;
-    if (likely(area->class != VMALLOC_CLASS_NONE) && likely(fill_small(area, (unsigned)pages, gfp)))
+    if (likely(area->first != NULL) && likely(fill_small(area, (unsigned)pages, gfp)))
         return vaddr_ptr(area->start);
     return fill_any(area, gfp);
 }

@@ -81,11 +81,10 @@ int vmalloc_area_map(struct vmalloc_area *area, uint64_t offset, paddr_t phys, u
     return pgtable_map(&kernel_pgtable, vaddr_add(area->start, offset), phys, bytes, prot, largest);
 }
 
-// Inside the gate no table goes, so what is looked at is an entry.
+// Inside the gate no table goes, so what is looked at is an entry; and only one below an area of the space remembers
+// something, so any address may be asked for.
 static always_inline struct vmalloc_area *find_inside(vaddr_t start, pte_t **note)
 {
-    if (unlikely(!is_vmalloc_addr(vaddr_ptr(start))))
-        return NULL;
     *note = vmalloc_entry(vaddr(start.value - MMU_PAGE_SIZE));
     struct vmalloc_area *area = likely(*note != NULL) ? vmalloc_noted(pte_read(*note)) : NULL;
     return area != NULL && area->start.value == start.value ? area : NULL;
@@ -170,7 +169,7 @@ static always_inline bool retire_inside(struct vmap_front *front, struct vmalloc
 {
     uint64_t *waiting = kind == VMALLOC_PAGES ? &front->waiting_owned : &front->waiting_shown;
 
-    if (likely(area->class != VMALLOC_CLASS_NONE && area->first != NULL))
+    if (likely(area->first != NULL))
         pte_clear(area->first, area->size / MMU_PAGE_SIZE);
     else
         clear_entries(area);

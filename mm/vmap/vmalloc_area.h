@@ -67,12 +67,12 @@ void area_give_any(struct vmalloc_area *area);
 // The same for few pages out of the caches; what is not said to stay as long as the addresses is as the last user left
 // it.
 #define AREA_CLASS_PAGES 16
-extern const uint8_t area_class_of[AREA_CLASS_PAGES + 1];
-extern struct kmem_cache *area_of_class[VMALLOC_CLASS_NONE];
+extern struct kmem_cache *area_of_pages[AREA_CLASS_PAGES + 1];     // (C) [0]: none
+extern struct kmem_cache *area_of_class[VMALLOC_CLASS_NONE];       // (C)
 
 static always_inline struct vmalloc_area *area_take_cached(uint64_t pages)
 {
-    struct kmem_cache *cache = area_of_class[area_class_of[pages]];
+    struct kmem_cache *cache = area_of_pages[pages];
     struct vmalloc_area *area = kmem_cache_alloc(cache, GFP_KERNEL);
 
     if (likely(area != NULL && area->range_size != 0))

@@ -122,7 +122,7 @@ void *vm_map_ram(struct page **pages, unsigned count)
     if (unlikely(area == NULL))
         return NULL;
     area->page_count = count;
-    if (likely(area->class != VMALLOC_CLASS_NONE && area->first != NULL))
+    if (likely(area->first != NULL))
         show_some(area->first, pages, 0, count, &is_good);
     else
         is_good = show_all(area, pages);

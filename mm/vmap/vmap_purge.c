@@ -99,7 +99,6 @@ static always_inline void free_block(struct page *head)
 {
     unsigned order = head->order;
 
-    head->owner = NULL;
     page_set_type(head, PAGE_RAW);
     if (likely(order == 0))
         __free_page(head);

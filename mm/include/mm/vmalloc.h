@@ -51,7 +51,7 @@ struct vmalloc_area {
     vaddr_t range_start;           // of the addresses held
     uint64_t range_size;
     pte_t *note;                   // the entry N
-    pte_t *first;                  // the entry behind it, where that is in the same table; else NULL
+    pte_t *first;                  // the entry behind it, where all of the area's are in the same table; else NULL
     bool made_table;               // for it
     uint8_t class;                 // of mm/vmap/area_cache.c. All so far: for as long as it has its addresses
     uint8_t kind;                  // enum vmalloc_kind
