@@ -84,7 +84,8 @@ static cold _Noreturn void panic_on_access(const struct trap_frame *frame, vaddr
     char text[VMALLOC_FAULT_TEXT_BYTES];
     void *stack;
 
-    if (!kstack_is_overrun(address, &stack))
+    // Whose stack overflows is told by its pointer; another access that far below one comes from the area before it.
+    if (!kstack_is_overrun(address, &stack) || vmalloc_is_behind_area(address))
         panic_on_trap(frame, "%s of %s", access_name(access), describe_place(address, access, text));
     const char *thread = thread_name_of_stack(stack);
     panic_on_trap(frame, "%s of the guard below the stack %p of %s%s", access_name(access), stack,

@@ -74,6 +74,11 @@ static const struct vmalloc_area *area_below(vaddr_t address)
     return area != NULL && area->kind == VMALLOC_PAGES && address.value - area->start.value >= area->size ? area : NULL;
 }
 
+bool vmalloc_is_behind_area(vaddr_t address)
+{
+    return is_vmalloc_addr(vaddr_ptr(address)) && area_below(address) != NULL;
+}
+
 // Takes no lock: it may be held for ever.
 bool vmalloc_fault_text(vaddr_t address, char *text, size_t size)
 {

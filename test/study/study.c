@@ -231,7 +231,11 @@ static void add_live_objects(struct kmem_cache *cache, void *sum)
 static struct state take_state(void)
 {
     kstack_cache_shrink();
+    vmalloc_flush();
+    // Destructors free objects of other caches, and leave tables empty.
     kmem_cache_reap(UINT64_MAX);
+    kmem_cache_reap(UINT64_MAX);
+    vmalloc_flush();
     struct state state = {
         .area_count = vmalloc_stats().area_count,
         .misuse_count = page_alloc_stats().misuse_count + slab_misuse_count() + vmalloc_stats().misuse_count,

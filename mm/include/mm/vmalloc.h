@@ -118,6 +118,7 @@ bool is_vmalloc_addr(const void *address);
 // freed last, as many as are remembered, the latest that held it: "the vmalloc area of 8192 bytes that F freed
 // (allocated by G)"; else false. Any context, takes no lock. VMALLOC_FAULT_TEXT_BYTES suffice.
 #define VMALLOC_FAULT_TEXT_BYTES 256
+bool vmalloc_is_behind_area(vaddr_t address);      // in the page behind an area of pages
 bool vmalloc_fault_text(vaddr_t address, char *text, size_t size);
 
 // Walks the areas in the order of their addresses while nobody can free one; the callback must not allocate, and
