@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 //
 //     quire-host-tests-SIZE [seed=N] [filter=PATTERN,...] [rounds=few|all] [harts=N] [ram=START+SIZE,...]
-//                           [zones=LAYOUT]
+//                           [zones=LAYOUT] [guarded=0|1]
 //
 // Exit code 0 when every case passed, 1 when one failed, 2 for a bad argument, 3 after a panic.
 #include "host_debug.h"
@@ -30,6 +30,7 @@
 static struct {
     uint64_t seed, harts;
     bool wants_all_rounds;
+    bool has_guarded_objects;      // whether there is a window for caches that ask for it: 64 pages and more
     char filter[512];
     char zones[64];
     struct { uint64_t start, bytes; } ram[MAX_RAM];
@@ -82,6 +83,10 @@ static bool parse_argument(char *argument)
     if (strcmp(argument, "rounds") == 0) {
         machine.wants_all_rounds = strcmp(value, "all") == 0;
         return machine.wants_all_rounds || strcmp(value, "few") == 0;
+    }
+    if (strcmp(argument, "guarded") == 0) {
+        machine.has_guarded_objects = strcmp(value, "1") == 0;
+        return machine.has_guarded_objects || strcmp(value, "0") == 0;
     }
     if (strcmp(argument, "zones") == 0)
         return string_copy(machine.zones, value, sizeof(machine.zones));
@@ -168,7 +173,7 @@ static void start_mm(const struct kernel_image *image)
     arch_mmu_activate(kernel_pgtable.root);
     page_history_init();
     host_start_allocators();
-    slab_guard_set_interval(1);
+    slab_guard_set_interval(machine.has_guarded_objects);
     if (!guard_memory_init())
         panic("no memory for guarded objects");
     kmap_init();
@@ -195,7 +200,7 @@ int main(int argc, char **argv)
         string_copy(shown, argv[i], sizeof(shown));
         if (!parse_argument(argv[i]))
             host_refuse("bad argument '%s': there are seed=N filter=PATTERN,... rounds=few|all harts=N "
-                        "ram=START+SIZE,... zones=LAYOUT", shown);
+                        "ram=START+SIZE,... zones=LAYOUT guarded=0|1", shown);
     }
     if (machine.ram[0].bytes < LEAST_RAM_BYTES)
         host_refuse("ram: the first range is less than %lu MB", LEAST_RAM_BYTES >> 20);
