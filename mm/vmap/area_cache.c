@@ -26,18 +26,17 @@ static uint64_t kept_bytes;                            // (A) of addresses that 
 static bool make_note(struct vmalloc_area *area)
 {
     vaddr_t below = vaddr(area->start.value - MMU_PAGE_SIZE);
+    struct vmap_front *front = vmap_gate_enter();
 
-    for (;;) {
-        struct vmap_front *front = vmap_gate_enter();
-        area->note = vmalloc_entry(below);
-        if (area->note != NULL)
-            pte_write_relaxed(area->note, arch_pte_note(area));
-        vmap_gate_leave(front);
-        if (area->note != NULL)
-            break;
-        area->made_table = true;
-        if (pgtable_make_tables(&kernel_pgtable, below, MMU_PAGE_SIZE, GFP_KERNEL) != 0)
+    area->note = vmalloc_entry(below);
+    if (area->note != NULL)
+        pte_write_relaxed(area->note, arch_pte_note(area));
+    vmap_gate_leave(front);
+    if (area->note == NULL) {
+        if (pgtable_claim_tables(&kernel_pgtable, below, MMU_PAGE_SIZE, area, GFP_KERNEL) != 0)
             return false;
+        area->made_table = true;
+        area->note = vmalloc_entry(below);
     }
     area->first = pt_index(area->start, 0) != 0 ? area->note + 1 : NULL;
     return true;

@@ -9,8 +9,6 @@
 #include <mm/slab_guard.h>
 #include <mm/tlb.h>
 
-#define GRANULES_PER_PAGE (PAGE_SIZE / MMU_PAGE_SIZE)
-
 static struct {
     vaddr_t start;
     struct page *page[SLAB_GUARD_PAGES];       // what each shows: guards share one
@@ -66,7 +64,7 @@ bool guard_memory_init(void)
     }
     if (!is_whole) {
         free_pages_of_window();
-        vmalloc_area_release(area);
+        area_give(area);
         return false;
     }
     vmalloc_area_publish(area, VMALLOC_GUARD, 0);

@@ -27,7 +27,7 @@ static void take_down(struct vmalloc_area *area)
     for (unsigned i = 0; i < STACK_GRANULES; i++)
         if (granule[i] != NULL)
             granule_free(&granule_stacks, granule[i]);
-    vmalloc_area_release(area);
+    area_give(area);
 }
 
 static bool add_granule(struct vmalloc_area *area, uint64_t offset)

@@ -17,9 +17,6 @@
 // Areas that are no larger have a size that any machine can meet.
 #define PLAIN_PAGES AREA_CLASS_PAGES
 
-#define HUGE_ORDER (MAX_ORDER < 21 - PAGE_SHIFT ? MAX_ORDER : 21 - PAGE_SHIFT)
-#define BLOCK_ORDER (PAGE_SHIFT < 16 ? 16 - PAGE_SHIFT : 0)
-
 // The largest block that an area of a class is made of, and by the number of pages the largest that fits.
 #define SMALL_ORDER (BLOCK_ORDER < 4 ? BLOCK_ORDER : 4)
 static const uint8_t small_order_of[AREA_CLASS_PAGES + 1] = { 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4 };
@@ -54,15 +51,15 @@ static always_inline void own_all(struct filling *filling, struct page **heads, 
     filling->area->page_count += count << order;
 }
 
-// Out of line, so that who needs no block does not pay for its registers.
-static noinline pte_t *write_block(pte_t *entry, const struct page *head, unsigned order)
+static always_inline pte_t *write_entries(pte_t *entry, const struct page *head, unsigned order)
 {
     return show_granules(entry, page_to_phys(head), GRANULES_PER_PAGE << order);
 }
 
-static always_inline pte_t *write_entries(pte_t *entry, const struct page *head, unsigned order)
+// Out of line, so that who needs no block does not pay for its registers.
+static noinline pte_t *write_block(pte_t *entry, const struct page *head, unsigned order)
 {
-    return show_granules(entry, page_to_phys(head), GRANULES_PER_PAGE << order);
+    return write_entries(entry, head, order);
 }
 
 // Blocks of one order whose entries lie in one table. False: it is missing.
@@ -75,7 +72,7 @@ static bool put_in(struct filling *filling, struct page **heads, unsigned count,
         // What the pages hold is there before anybody can look at it.
         __atomic_thread_fence(__ATOMIC_RELEASE);
         for (unsigned i = 0; i < count; i++)
-            entry = order == 0 ? write_entries(entry, heads[i], 0) : write_entries(entry, heads[i], BLOCK_ORDER);
+            entry = order == 0 ? write_entries(entry, heads[i], 0) : write_block(entry, heads[i], order);
         own_all(filling, heads, count, order);
     }
     vmap_gate_leave(front);

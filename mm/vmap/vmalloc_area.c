@@ -37,38 +37,32 @@ void vmalloc_init(void)
     vmap_purge_init();
 }
 
-static noinline void make_addresses_free(void)
+// Where addresses are short, what is free or waits gives up its own.
+static struct vmalloc_area *take_pressing(uint64_t bytes, uint64_t alignment, uint64_t guard_below)
 {
+    struct vmalloc_area *area = area_take_aligned(bytes, alignment, guard_below);
+
+    if (likely(area != NULL))
+        return area;
     vmalloc_flush();
     area_cache_shrink();
+    return area_take_aligned(bytes, alignment, guard_below);
 }
 
 struct vmalloc_area *vmalloc_area_take_any(uint64_t pages)
 {
     uint64_t bytes = pages << PAGE_SHIFT;
-    struct vmalloc_area *area = area_take_aligned(bytes, vmalloc_alignment(bytes), PAGE_SIZE);
 
-    if (likely(area != NULL))
-        return area;
-    make_addresses_free();
-    return area_take_aligned(bytes, PAGE_SIZE, PAGE_SIZE);
+    return take_pressing(bytes, vmalloc_alignment(bytes), PAGE_SIZE);
 }
 
 struct vmalloc_area *vmalloc_area_create(uint64_t size, uint64_t alignment, uint64_t guard_below,
                                          enum vmalloc_kind kind, const void *caller)
 {
-    uint64_t below = max_of(guard_below, PAGE_SIZE);
-    struct vmalloc_area *area = area_take_aligned(size, alignment, below);
+    struct vmalloc_area *area = take_pressing(size, alignment, max_of(guard_below, PAGE_SIZE));
 
-    if (area == NULL) {
-        make_addresses_free();
-        area = area_take_aligned(size, alignment, below);
-        if (area == NULL)
-            return NULL;
-    }
-    area->kind = (uint8_t)kind;
-    area->size = size;
-    area->caller = caller;
+    if (area != NULL)
+        vmalloc_area_describe(area, kind, size, caller);
     return area;
 }
 
@@ -157,11 +151,6 @@ void vmalloc_area_unmap(struct vmalloc_area *area)
     clear_entries(area);
     // Section 4.2.1: leaves were changed, and what they showed is about to be somebody else's.
     tlb_flush_kernel(area->start, area->size, TLB_UNMAP);
-}
-
-void vmalloc_area_release(struct vmalloc_area *area)
-{
-    area_give(area);
 }
 
 // Whether so much waits that it is time for a flush. All entries of an area of a class are in one table.

@@ -30,9 +30,11 @@ static always_inline bool vmap_has_forgotten(const struct vmap_front *front)
 
 void vmap_purge_stats(struct vmalloc_stats *stats);
 
-// What leaves larger than a granule show: areas as large are aligned to them.
-#define HUGE_BYTES max_of(pt_level_size(1), PAGE_SIZE)
-#define BLOCK_BYTES max_of(KB(64), PAGE_SIZE)
+// Blocks that leaves larger than a granule show, 2 MB and 64 KB: areas as large are aligned to them.
+#define HUGE_ORDER (MAX_ORDER < 21 - PAGE_SHIFT ? MAX_ORDER : 21 - PAGE_SHIFT)
+#define BLOCK_ORDER (PAGE_SHIFT < 16 ? 16 - PAGE_SHIFT : 0)
+#define HUGE_BYTES (PAGE_SIZE << HUGE_ORDER)
+#define BLOCK_BYTES (PAGE_SIZE << BLOCK_ORDER)
 
 static inline uint64_t vmalloc_alignment(uint64_t bytes)
 {
@@ -82,7 +84,7 @@ static always_inline struct vmalloc_area *area_take_cached(uint64_t pages)
     return NULL;
 }
 
-// Of either kind. Any context.
+// Of either kind, unmapped everywhere: its addresses and bookkeeping. Any context.
 static always_inline void area_give(struct vmalloc_area *area)
 {
     if (unlikely(area->class == VMALLOC_CLASS_NONE)) {
@@ -98,10 +100,18 @@ void area_cache_init(void);
 void area_cache_shrink(void);
 
 // An area of whole pages and of that kind, asking for a flush where addresses are short; and one of `size` bytes,
-// aligned, with so much room below (0: as much as any area has). Given back by vmalloc_area_release.
+// aligned, with so much room below (0: as much as any area has). Given back by area_give.
 struct vmalloc_area *vmalloc_area_take_any(uint64_t pages);
 struct vmalloc_area *vmalloc_area_create(uint64_t size, uint64_t alignment, uint64_t guard_below,
                                          enum vmalloc_kind kind, const void *caller);
+
+static always_inline void vmalloc_area_describe(struct vmalloc_area *area, enum vmalloc_kind kind, uint64_t size,
+                                                const void *caller)
+{
+    area->kind = (uint8_t)kind;
+    area->size = size;
+    area->caller = caller;
+}
 
 static always_inline struct vmalloc_area *vmalloc_area_take(uint64_t pages, enum vmalloc_kind kind, const void *caller)
 {
@@ -109,9 +119,7 @@ static always_inline struct vmalloc_area *vmalloc_area_take(uint64_t pages, enum
 
     if (unlikely(area == NULL) && (area = vmalloc_area_take_any(pages)) == NULL)
         return NULL;
-    area->kind = (uint8_t)kind;
-    area->size = pages << PAGE_SHIFT;
-    area->caller = caller;
+    vmalloc_area_describe(area, kind, pages << PAGE_SHIFT, caller);
     return area;
 }
 
@@ -164,9 +172,6 @@ const struct vmalloc_area *vmalloc_area_holding(vaddr_t address);
 
 // Removes every mapping of the area, on all harts. When it returns nobody reaches its memory any more.
 void vmalloc_area_unmap(struct vmalloc_area *area);
-
-// Gives addresses and bookkeeping of an area back that is unmapped everywhere.
-void vmalloc_area_release(struct vmalloc_area *area);
 
 // The lazy way of both, for an area that was claimed, or never published: its entries go now; its pages, addresses and
 // itself after the next flush.

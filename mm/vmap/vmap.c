@@ -13,7 +13,7 @@ static void remove_area(const void *start, enum vmalloc_kind kind, const char *o
     if (area == NULL)
         return;
     vmalloc_area_unmap(area);
-    vmalloc_area_release(area);
+    area_give(area);
 }
 
 // Pages that lie side by side are mapped as one, by leaves as large as can be.
@@ -56,7 +56,7 @@ void *vmap(struct page **pages, unsigned count, unsigned prot)
     area->page_count = count;
     if (map_runs(area, pages, count, prot) != 0) {
         vmalloc_area_unmap(area);
-        vmalloc_area_release(area);
+        area_give(area);
         return NULL;
     }
     vmalloc_area_publish(area, VMALLOC_MAP, 0);
@@ -158,7 +158,7 @@ volatile void *ioremap(paddr_t phys, size_t size)
     area->phys = paddr(first);
     int error = vmalloc_area_map(area, 0, area->phys, area->size, PROT_KERNEL_IO);
     if (error != 0) {
-        vmalloc_area_release(area);
+        area_give(area);
         if (error == -EINVAL)
             vmalloc_report_misuse("ioremap", NULL, "no entry can name that physical address", caller);
         return NULL;

@@ -109,7 +109,7 @@ void vm_unmap_ram(const void *address, unsigned count);
 must_check volatile void *ioremap(paddr_t phys, size_t size);
 void iounmap(volatile const void *address);
 
-// The page behind an address of a vmalloc or vmap area, or NULL. For vmap areas it searches all areas.
+// The page behind an address of a vmalloc, vmap or vm_map_ram area, or NULL.
 struct page *vmalloc_to_page(const void *address);
 
 bool is_vmalloc_addr(const void *address);
