@@ -36,7 +36,7 @@ pte_t *pgtable_find_slot(const struct pgtable *table, uint64_t va, unsigned *lev
     for (unsigned at = ROOT_LEVEL;; at--) {
         pte_t *slot = &entries[pt_index(vaddr(va), at)];
         pte_t entry = pte_read(slot);
-        if (at == *level || !is_table(entry)) {
+        if (at == *level || !arch_pte_is_table(entry)) {
             *level = at;
             return slot;
         }
@@ -245,7 +245,7 @@ struct pgtable_walk pgtable_walk(const struct pgtable *table, vaddr_t va)
 
     for (;; walk.level--) {
         pte_t entry = walk.entry[walk.level] = pte_read(&entries[pt_index(va, walk.level)]);
-        if (!is_table(entry))
+        if (!arch_pte_is_table(entry))
             break;
         entries = entries_of(arch_pte_paddr(entry));
     }

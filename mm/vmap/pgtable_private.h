@@ -33,11 +33,6 @@ static inline pte_t *entries_of(paddr_t table)
     return phys_to_virt(table);
 }
 
-static inline bool is_table(pte_t entry)
-{
-    return arch_pte_is_present(entry) && !arch_pte_is_leaf(entry);
-}
-
 // The entries that a leaf fills: more than one only for a run of neighbours.
 static inline unsigned leaf_entries(pte_t leaf)
 {

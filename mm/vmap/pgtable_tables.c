@@ -99,7 +99,7 @@ static unsigned detach_below(pte_t *entries, unsigned level, uint64_t first, uin
         uint64_t entry_last = va | (size - 1);
         pte_t *slot = &entries[pt_index(vaddr(va), level)], entry = pte_read(slot);
 
-        if (is_table(entry)) {
+        if (arch_pte_is_table(entry)) {
             pte_t *below = entries_of(arch_pte_paddr(entry));
             if (level > 1)
                 count += detach_below(below, level - 1, va, min_of(entry_last, last), detached);

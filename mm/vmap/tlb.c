@@ -41,15 +41,6 @@ static void add(uint64_t *count, uint64_t more)
     __atomic_fetch_add(count, more, __ATOMIC_RELAXED);
 }
 
-static uint64_t granules_of(const struct tlb_request *request)
-{
-    uint64_t granules = 0;
-
-    for (unsigned i = 0; i < request->range_count; i++)
-        granules += request->range[i].bytes / MMU_PAGE_SIZE;
-    return granules;
-}
-
 // Read once: on another hart the drill may be over.
 static bool is_let_through(struct tlb_request *request, enum tlb_cause cause)
 {
@@ -69,7 +60,7 @@ static void submit(struct tlb_request *request, enum tlb_cause cause, uint64_t *
     if (request->range_count == 0)
         add(&own->all, 1);
     else
-        add(&own->granules, granules_of(request));
+        add(&own->granules, tlb_request_granules(request));
     request->cause = tlb_cause_name(cause);
     if (is_let_through(request, cause))
         arch_tlb_flush(request);

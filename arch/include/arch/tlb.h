@@ -26,6 +26,15 @@ struct tlb_request {
     const char *cause;             // for the report of harts that do not answer
 };
 
+static inline uint64_t tlb_request_granules(const struct tlb_request *request)
+{
+    uint64_t granules = 0;
+
+    for (unsigned i = 0; i < request->range_count; i++)
+        granules += request->range[i].bytes / MMU_PAGE_SIZE;
+    return granules;
+}
+
 // On this hart only, for every address space.
 void arch_tlb_flush_local(vaddr_t start, uint64_t bytes);
 

@@ -121,18 +121,16 @@ static void invalidate_ranges(const struct tlb_range *range, unsigned count, uin
     invalidate_end();
 }
 
-static void fence(const struct tlb_range *range, unsigned count, uint32_t asid)
+static void fence(const struct tlb_request *request)
 {
-    uint64_t granules = 0;
+    uint64_t granules = tlb_request_granules(request);
 
-    for (unsigned i = 0; i < count; i++)
-        granules += range[i].bytes / MMU_PAGE_SIZE;
-    if (count == 0 || granules > arch_tlb_flush_all_granules())
-        fence_all(asid);
+    if (request->range_count == 0 || granules > arch_tlb_flush_all_granules())
+        fence_all(request->asid);
     else if (has_svinval && granules > 1)
-        invalidate_ranges(range, count, asid);
+        invalidate_ranges(request->range, request->range_count, request->asid);
     else
-        fence_ranges(range, count, asid);
+        fence_ranges(request->range, request->range_count, request->asid);
 }
 
 void arch_tlb_flush_local(vaddr_t start, uint64_t bytes)
@@ -142,7 +140,7 @@ void arch_tlb_flush_local(vaddr_t start, uint64_t bytes)
     if (bytes == MMU_PAGE_SIZE)
         fence_address(start.value, TLB_EVERY_ASID);
     else
-        fence(&range, 1, TLB_EVERY_ASID);
+        fence(&(struct tlb_request){ .range = &range, .range_count = 1, .asid = TLB_EVERY_ASID });
 }
 
 // As many ASID bits as stay set. No entry of the number that is tried is left behind.
@@ -175,7 +173,7 @@ static struct {
 
 void riscv_serve_remote_flush(void)
 {
-    fence(remote.request->range, remote.request->range_count, remote.request->asid);
+    fence(remote.request);
     // Release: the fence is done before the requester can know.
     __atomic_fetch_and(&remote.unserved, ~(1UL << arch_hart_index()), __ATOMIC_RELEASE);
 }
@@ -244,7 +242,7 @@ void arch_tlb_flush(const struct tlb_request *request)
     uint64_t harts = request->harts & low_bits(arch_hart_count()), self = 1UL << arch_hart_index();
 
     if (harts & self)
-        fence(request->range, request->range_count, request->asid);
+        fence(request);
     if ((harts & ~self) != 0)
         (by_firmware ? flush_by_firmware : flush_by_interrupt)(request, harts & ~self);
     preempt_enable();
