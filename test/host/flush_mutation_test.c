@@ -201,9 +201,15 @@ static void protect(void)
     own_page_end(&own);
 }
 
+// Its neighbour keeps their table, so that the flush is one by address.
 static void make_stack(void)
 {
+    tlb_set_flush_hook(NULL);
+    void *neighbour = kstack_alloc();
+    tlb_set_flush_hook(drill_hook);
     kstack_free(kstack_alloc());
+    tlb_set_flush_hook(NULL);
+    kstack_free(neighbour);
 }
 
 // More pages than slots, each shown once, until the flush has been made.
@@ -308,12 +314,14 @@ static void run(const struct row *row, enum mutation mutation)
     vmalloc_flush();
     vmalloc_flush();
     memset(&drill, 0, sizeof drill);
+    subject = (struct tlb_range){ vaddr(0), 0 };
     drill.row = row;
     drill.mutation = mutation;
     tlb_set_flush_hook(drill_hook);
     row->run();
     tlb_set_flush_hook(NULL);
     EXPECT_GE(drill.seen, 1);
+    EXPECT_GE(drill.granules, 1);
 }
 
 // Why a cell cannot be: the text stands in it. What the flush names is known from the row's first cell on.
