@@ -15,9 +15,9 @@ from check_common import C_SUFFIXES, KERNEL_FOLDERS, parse_root, state_rule, tre
 from run.emit import Report
 
 # 8,000 and 16,000 were meant for all. Objects that cost what a list costs, and addresses that are given up lazily, with
-# every flush accounted for, took more: about 9,600 and 18,000. What is added from here on has to be won elsewhere.
-MM_LINES_MAX = 9_600
-KERNEL_LINES_MAX = 18_150
+# every flush accounted for, took more: about 9,900 and 18,500. What is added from here on has to be won elsewhere.
+MM_LINES_MAX = 9_900
+KERNEL_LINES_MAX = 18_500
 INSTRUMENTS = ("mm/check/", "mm/kmem/slab_debug.c", "mm/kmem/slab_guard.c", "mm/vmap/guard_memory.c",
                "mm/vmap/vmalloc_fault.c")
 # Past this many lines, comments included, a file may hold a second concept.

@@ -76,11 +76,17 @@ static always_inline void preempt_disable(void)
     preempt_count_add(PREEMPT_ONE);
 }
 
-static always_inline void preempt_enable(void)
+// Whether another thread is to run now; then who called owes sched_preempt.
+static always_inline bool preempt_enable_is_due(void)
 {
     preempt_count_sub(PREEMPT_ONE);
     // Read anew: an interrupt just before the store has seen a count that was not 0, and left the switch to us.
-    if (unlikely(hart_local_preempt_word() == 0))
+    return unlikely(hart_local_preempt_word() == 0);
+}
+
+static always_inline void preempt_enable(void)
+{
+    if (preempt_enable_is_due())
         sched_preempt();
 }
 

@@ -53,7 +53,7 @@ static always_inline void own_all(struct filling *filling, struct page **heads, 
 
 static always_inline pte_t *write_entries(pte_t *entry, const struct page *head, unsigned order)
 {
-    return show_granules(entry, page_to_phys(head), GRANULES_PER_PAGE << order);
+    return show_granules(entry, memmap_page_to_phys(head), GRANULES_PER_PAGE << order);
 }
 
 // Out of line, so that who needs no block does not pay for its registers.

@@ -75,31 +75,7 @@ int vmalloc_area_map(struct vmalloc_area *area, uint64_t offset, paddr_t phys, u
     return pgtable_map(&kernel_pgtable, vaddr_add(area->start, offset), phys, bytes, prot, largest);
 }
 
-// Inside the gate no table goes, so what is looked at is an entry; and only one below an area of the space remembers
-// something, so any address may be asked for.
-static always_inline struct vmalloc_area *find_inside(vaddr_t start, pte_t **note)
-{
-    *note = vmalloc_entry(vaddr(start.value - MMU_PAGE_SIZE));
-    struct vmalloc_area *area = likely(*note != NULL) ? vmalloc_noted(pte_read(*note)) : NULL;
-    return area != NULL && area->start.value == start.value ? area : NULL;
-}
-
-// Of several who claim an area one finds it in use. What it is stays while they are inside: no flush comes to its end.
-static always_inline struct vmalloc_area *claim_inside(struct vmap_front *front, vaddr_t start,
-                                                       enum vmalloc_kind kind, unsigned count, const void *caller)
-{
-    pte_t *note;
-    struct vmalloc_area *area = find_inside(start, &note);
-
-    if (unlikely(area == NULL || area->kind != kind || (kind == VMALLOC_RAM && area->page_count != count) ||
-                 pte_swap(note, arch_pte_note(area)).value != vmalloc_note(area).value))
-        return NULL;
-    area->freed_by = caller;
-    __atomic_fetch_sub(&front->area_count, 1, __ATOMIC_RELAXED);
-    return area;
-}
-
-static cold void report_no_area(const char *operation, const void *start, const void *caller)
+cold void vmalloc_report_no_area(const char *operation, const void *start, const void *caller)
 {
     vmalloc_report_misuse(operation, start, "no area of that kind and size starts there", caller);
 }
@@ -108,11 +84,11 @@ struct vmalloc_area *vmalloc_area_claim(const void *start, enum vmalloc_kind kin
                                         const void *caller)
 {
     struct vmap_front *front = vmap_gate_enter();
-    struct vmalloc_area *area = claim_inside(front, vaddr_of(start), kind, 0, caller);
+    struct vmalloc_area *area = vmalloc_claim_inside(front, vaddr_of(start), kind, 0, caller);
 
     vmap_gate_leave(front);
     if (area == NULL)
-        report_no_area(operation, start, caller);
+        vmalloc_report_no_area(operation, start, caller);
     return area;
 }
 
@@ -120,7 +96,7 @@ const struct vmalloc_area *vmalloc_area_at(const void *start)
 {
     struct vmap_front *front = vmap_gate_enter();
     pte_t *note;
-    const struct vmalloc_area *area = find_inside(vaddr_of(start), &note);
+    const struct vmalloc_area *area = vmalloc_find_inside(front, vaddr_of(start), &note);
 
     vmap_gate_leave(front);
     return area;
@@ -189,31 +165,23 @@ static noinline void leave_with_forgotten(struct vmap_front *front)
     vmap_give_forgotten(areas, pages);
 }
 
-static always_inline void free_area(const void *start, enum vmalloc_kind kind, unsigned count, const char *operation,
-                                    const void *caller)
+void vmalloc_area_free(const void *start, const void *caller)
 {
     struct vmap_front *front = vmap_gate_enter();
-    struct vmalloc_area *area = claim_inside(front, vaddr_of(start), kind, count, caller);
+    struct vmalloc_area *area = vmalloc_claim_inside(front, vaddr_of(start), VMALLOC_PAGES, 0, caller);
 
     if (unlikely(area == NULL)) {
         vmap_gate_leave(front);
-        report_no_area(operation, start, caller);
+        vmalloc_report_no_area("vfree", start, caller);
         return;
     }
-    bool is_much = retire_inside(front, area, kind);
+    bool is_much = retire_inside(front, area, VMALLOC_PAGES);
     if (unlikely(vmap_has_forgotten(front)))
         leave_with_forgotten(front);
     else
         vmap_gate_leave(front);
     if (unlikely(is_much))
         vmap_purge();
-}
-
-void vmalloc_area_free(const void *start, const void *caller) { free_area(start, VMALLOC_PAGES, 0, "vfree", caller); }
-
-void vmalloc_area_free_ram(const void *start, unsigned count, const void *caller)
-{
-    free_area(start, VMALLOC_RAM, count, "vm_unmap_ram", caller);
 }
 
 // Visits the areas that entries of one table remember.

@@ -28,6 +28,9 @@ static always_inline bool vmap_has_forgotten(const struct vmap_front *front)
     return front->forgotten != NULL && __atomic_load_n(&vmap_flushes_done, __ATOMIC_ACQUIRE) >= front->forgotten_at;
 }
 
+// So many areas of vm_map_ram are emptied on a hart between two flushes. They lie in a few tables at every page size.
+#define VMAP_RAM_ROUND (GRANULES_PER_PAGE < 4 ? 32 / GRANULES_PER_PAGE : 8)
+
 void vmap_purge_stats(struct vmalloc_stats *stats);
 
 // Blocks that leaves larger than a granule show, 2 MB and 64 KB: areas as large are aligned to them.
@@ -42,6 +45,21 @@ static inline uint64_t vmalloc_alignment(uint64_t bytes)
 }
 
 static always_inline pte_t *vmalloc_entry(vaddr_t va) { return pte_of_granule(kernel_pgtable.root, va); }
+
+// The same inside the gate, where no table goes: this hart need not go down again to where it was last.
+static always_inline pte_t *vmap_entry(struct vmap_front *front, vaddr_t va)
+{
+    uint64_t index = va.value / pt_level_size(1);
+    pte_t *entry;
+
+    if (likely(front->table_index == index))
+        return &front->table[pt_index(va, 0)];
+    if (unlikely((entry = vmalloc_entry(va)) == NULL))
+        return NULL;
+    front->table_index = index;
+    front->table = entry - pt_index(va, 0);
+    return entry;
+}
 
 // Shows granules side by side, for reading and writing, by neighbouring entries of one table; returns the next one.
 // As many as a run has are aligned to it, by their addresses as by their memory.
@@ -134,16 +152,21 @@ static always_inline pte_t vmalloc_note(const struct vmalloc_area *area)
     return arch_pte_note((const char *)area + VMALLOC_IN_USE);
 }
 
+static always_inline void vmalloc_area_publish_inside(struct vmap_front *front, struct vmalloc_area *area)
+{
+    __atomic_fetch_add(&front->area_count, 1, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    pte_write_relaxed(area->note, vmalloc_note(area));
+}
+
 // Counted on this hart, or on the one that the caller was just moved from: atomically, so that it is all the same.
 static always_inline void vmalloc_area_publish(struct vmalloc_area *area, enum vmalloc_kind kind, uint64_t pages)
 {
     struct vmap_front *front = &arch_this_hart(vmap_front);
 
-    __atomic_fetch_add(&front->area_count, 1, __ATOMIC_RELAXED);
     if (kind == VMALLOC_PAGES)
         __atomic_fetch_add(&front->page_count, (int64_t)pages, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    pte_write_relaxed(area->note, vmalloc_note(area));
+    vmalloc_area_publish_inside(front, area);
 }
 
 // What a note remembers: an area in use, or NULL.
@@ -152,6 +175,31 @@ static always_inline struct vmalloc_area *vmalloc_noted(pte_t note)
     uintptr_t value = (uintptr_t)arch_pte_noted(note);
 
     return value & VMALLOC_IN_USE ? (struct vmalloc_area *)(value - VMALLOC_IN_USE) : NULL;
+}
+
+// Only an entry below an area of the space remembers something, so any address may be asked for.
+static always_inline struct vmalloc_area *vmalloc_find_inside(struct vmap_front *front, vaddr_t start, pte_t **note)
+{
+    *note = vmap_entry(front, vaddr(start.value - MMU_PAGE_SIZE));
+    uintptr_t noted = likely(*note != NULL) ? (uintptr_t)arch_pte_noted(pte_read(*note)) : 0;
+    struct vmalloc_area *area = (struct vmalloc_area *)(noted - VMALLOC_IN_USE);
+    return (noted & VMALLOC_IN_USE) != 0 && area->start.value == start.value ? area : NULL;
+}
+
+// Of several who claim an area one finds it in use. What it is stays while they are inside: no flush comes to its end.
+static always_inline struct vmalloc_area *vmalloc_claim_inside(struct vmap_front *front, vaddr_t start,
+                                                               enum vmalloc_kind kind, unsigned count,
+                                                               const void *caller)
+{
+    pte_t *note;
+    struct vmalloc_area *area = vmalloc_find_inside(front, start, &note);
+
+    if (unlikely(area == NULL || area->kind != kind || (kind == VMALLOC_RAM && area->page_count != count) ||
+                 pte_swap(note, arch_pte_note(area)).value != vmalloc_note(area).value))
+        return NULL;
+    area->freed_by = caller;
+    __atomic_fetch_sub(&front->area_count, 1, __ATOMIC_RELAXED);
+    return area;
 }
 
 // The first entry of an area, NULL when it has no table.
@@ -177,10 +225,12 @@ void vmalloc_area_unmap(struct vmalloc_area *area);
 // itself after the next flush.
 void vmalloc_area_retire(struct vmalloc_area *area);
 
-// Claims and retires, as vfree and vm_unmap_ram do: the short way. Where no such area starts there, of `count` pages,
-// that is reported.
+// Claims and retires, as vfree does: the short way. Where no such area starts there, that is reported.
 void vmalloc_area_free(const void *start, const void *caller);
-void vmalloc_area_free_ram(const void *start, unsigned count, const void *caller);
+void vmalloc_report_no_area(const char *operation, const void *start, const void *caller);
+
+// What is wrong with the pages or the rights, or NULL.
+const char *vmap_why_refused(struct page **pages, unsigned count, unsigned prot);
 
 // Notes who freed an area whose bookkeeping goes, for reports.
 void vmalloc_freed_note(const struct vmalloc_area *area);

@@ -18,6 +18,12 @@ noinline void vmap_gate_wait(struct vmap_front *front)
     } while (__atomic_load_n(&vmap_gate.is_closed, __ATOMIC_ACQUIRE));
 }
 
+void *vmap_gate_preempted(void *result)
+{
+    sched_preempt();
+    return result;
+}
+
 void vmap_gate_close(void)
 {
     spin_lock(&vmap_gate.lock);

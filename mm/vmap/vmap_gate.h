@@ -26,31 +26,43 @@
 
 // A hart's own.
 struct vmap_front {
+    int64_t area_count, page_count;        // (A) areas made here less freed; pages that went to areas less those back
     uint32_t is_inside;                    // (A)
     struct vmalloc_area *waiting;          // freed on this hart, unmapped, but perhaps remembered by TLBs; last first
     uint64_t waiting_owned, waiting_shown; // pages that they own, or that others of them showed
     struct vmalloc_area *forgotten;        // what waited here before the last flush, for this hart to give back
     uint64_t forgotten_owned;
     uint64_t forgotten_at;                 // once so many flushes are done
-    int64_t area_count, page_count;        // (A) areas made here less freed; pages that went to areas less those back
+    struct vmalloc_area *ram_free, *ram_waiting;   // of vm_map_ram: to be used again, now and after the next flush
+    uint64_t ram_waiting_count;
+    uint64_t table_index;                  // which table of level 0 was looked into last: one for each pt_level_size(1)
+    pte_t *table;                          // and where it is
 } aligned_to(CACHE_LINE_BYTES);
 
 extern _Thread_local struct vmap_front vmap_front;
 extern struct vmap_gate { struct spinlock lock; uint32_t is_closed; } vmap_gate;     // is_closed: (A)
 
-// The rest of entering a closed gate.
+// The rest of entering a closed gate; through an open one it leads, too.
 void vmap_gate_wait(struct vmap_front *front);
+
+// Whether the gate is open; if not, vmap_gate_wait comes next.
+static always_inline bool vmap_gate_knock(struct vmap_front **front)
+{
+    preempt_disable();
+    lockdep_acquire_spinlock(&vmap_gate.lock);
+    *front = &this_hart(vmap_front);
+    store_relaxed(&(*front)->is_inside, 1);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return likely(!__atomic_load_n(&vmap_gate.is_closed, __ATOMIC_RELAXED));
+}
 
 // Keeps the caller on its hart. Not nested; what runs inside takes no lock but that of page tables and neither sleeps
 // nor allocates.
 static always_inline struct vmap_front *vmap_gate_enter(void)
 {
-    preempt_disable();
-    lockdep_acquire_spinlock(&vmap_gate.lock);
-    struct vmap_front *front = &this_hart(vmap_front);
-    store_relaxed(&front->is_inside, 1);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (unlikely(__atomic_load_n(&vmap_gate.is_closed, __ATOMIC_RELAXED)))
+    struct vmap_front *front;
+
+    if (!vmap_gate_knock(&front))
         vmap_gate_wait(front);
     return front;
 }
@@ -61,6 +73,16 @@ static always_inline void vmap_gate_leave(struct vmap_front *front)
     __atomic_thread_fence(__ATOMIC_RELEASE);
     store_relaxed(&front->is_inside, 0);
     preempt_enable();
+}
+
+// The same as the last step of who returns that result.
+void *vmap_gate_preempted(void *result);
+static always_inline void *vmap_gate_leave_with(struct vmap_front *front, void *result)
+{
+    lockdep_release_spinlock(&vmap_gate.lock);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    store_relaxed(&front->is_inside, 0);
+    return preempt_enable_is_due() ? vmap_gate_preempted(result) : result;
 }
 
 // Returns when every other hart is outside; until vmap_gate_open nobody comes in.

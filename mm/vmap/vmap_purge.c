@@ -41,27 +41,54 @@ static void set_limit(void)
 // What all harts had waiting, which the flush must name, and what whoever makes it gives back.
 struct taken {
     const struct vmalloc_area *named[MAX_HARTS];
-    struct vmalloc_area *to_free[2 * MAX_HARTS];
+    struct vmalloc_area *to_free[4 * MAX_HARTS + 1];
+    struct vmalloc_area *ram;      // of this hart's to be used again
+    bool has_ram;
     unsigned named_count, free_count;
     uint64_t pages;                // owned by what is to be freed
     uint64_t granules;             // of what is named
 };
 
-static void take(struct taken *taken, struct vmalloc_area **list, uint64_t *owned)
+static void take_list(struct taken *taken, struct vmalloc_area **list)
 {
     if (*list != NULL)
         taken->to_free[taken->free_count++] = *list;
-    taken->pages += *owned;
     *list = NULL;
+}
+
+static void take(struct taken *taken, struct vmalloc_area **list, uint64_t *owned)
+{
+    take_list(taken, list);
+    taken->pages += *owned;
     *owned = 0;
+}
+
+// Other harts' rounds of vm_map_ram go on, unless they are to give up what they have.
+static void take_ram(struct taken *taken, struct vmap_front *front, bool leaves)
+{
+    taken->has_ram |= front->ram_waiting != NULL;
+    take_list(taken, &front->ram_free);
+    if (leaves) {
+        taken->ram = front->ram_waiting;
+        front->ram_waiting = NULL;
+    } else {
+        take_list(taken, &front->ram_waiting);
+    }
+    front->ram_waiting_count = 0;
 }
 
 // `leaves`: what waits on other harts is theirs to give back.
 static void take_all(struct taken *taken, bool leaves)
 {
+    taken->named_count = taken->free_count = 0;
+    taken->ram = NULL;
+    taken->has_ram = false;
+    taken->pages = taken->granules = 0;
     for (unsigned index = 0; index < arch_hart_count(); index++) {
         struct vmap_front *front = per_hart_of(vmap_front, index);
         take(taken, &front->forgotten, &front->forgotten_owned);
+        if (!leaves || (index == arch_hart_index() && front->ram_waiting_count >= VMAP_RAM_ROUND))
+            take_ram(taken, front, leaves);
         if (front->waiting == NULL)
             continue;
         taken->named[taken->named_count++] = front->waiting;
@@ -77,14 +104,20 @@ static void take_all(struct taken *taken, bool leaves)
         }
         front->waiting_shown = 0;
     }
-    set_limit();
+}
+
+// Harts may go to tables that they remember only as long as none goes (vmap_entry).
+static void forget_tables(void)
+{
+    for (unsigned index = 0; index < arch_hart_count(); index++)
+        per_hart_of(vmap_front, index)->table_index = UINT64_MAX;
 }
 
 static void forget(const struct taken *taken, enum tlb_cause cause)
 {
     struct tlb_batch batch;
 
-    if (taken->granules > arch_tlb_flush_all_granules()) {
+    if (taken->has_ram || taken->granules > arch_tlb_flush_all_granules()) {
         tlb_flush_kernel_all(cause);
         return;
     }
@@ -146,23 +179,44 @@ void vmap_give_forgotten(struct vmalloc_area *areas, uint64_t pages)
     are_back(pages);
 }
 
+// Emptied tables are soon used again where areas come and go, and are looked for when somebody asks, or now and then,
+// or when so much goes that it has tables of its own.
+static bool is_worth_a_look(const struct taken *taken)
+{
+    return taken->granules >= 2 * PT_ENTRIES || (taken->named_count != 0 && vmap_flushes_done % FLUSHES_PER_LOOK == 0);
+}
+
+// If meanwhile somebody else came here with his own round, one of the two goes.
+static void use_again(struct taken *taken)
+{
+    struct vmap_front *front = vmap_gate_enter();
+
+    take_list(taken, &front->ram_free);
+    front->ram_free = taken->ram;
+    vmap_gate_leave(front);
+}
+
 // Section 4.2.1: leaves were removed whose memory and addresses are used again, and perhaps entries above them, for
 // which every address that they covered may be remembered.
-static uint64_t purge(bool wants_tables, bool leaves)
+static uint64_t purge(bool leaves)
 {
     struct pgtable_detached tables = { 0 };
-    struct taken taken = { .pages = 0 };
+    struct taken taken;
+    unsigned detached = 0;
 
     spin_lock(&purge_lock);
     vmap_gate_close();
     take_all(&taken, leaves);
-    // As many have tables of their own.
-    wants_tables |= taken.granules >= 2 * PT_ENTRIES;
-    unsigned detached = !wants_tables ? 0 : pgtable_detach_empty(&kernel_pgtable, vaddr(ARCH_VMALLOC_BASE),
-                                                                ARCH_VMALLOC_END - ARCH_VMALLOC_BASE, &tables);
+    if (taken.named_count != 0)
+        set_limit();
+    if (!leaves || is_worth_a_look(&taken))
+        detached = pgtable_detach_empty(&kernel_pgtable, vaddr(ARCH_VMALLOC_BASE), ARCH_VMALLOC_END - ARCH_VMALLOC_BASE,
+                                        &tables);
     __atomic_fetch_add(&leaving_pages, taken.pages, __ATOMIC_RELAXED);
+    if (detached > 0)
+        forget_tables();
     vmap_gate_open();
-    if (taken.named_count + detached > 0) {
+    if (taken.named_count + detached > 0 || taken.has_ram) {
         if (detached > 0)
             tlb_flush_kernel_all(TLB_TABLE_FREED);
         else
@@ -170,6 +224,8 @@ static uint64_t purge(bool wants_tables, bool leaves)
         __atomic_store_n(&vmap_flushes_done, vmap_flushes_done + 1, __ATOMIC_RELEASE);
     }
     spin_unlock(&purge_lock);
+    if (taken.ram != NULL)
+        use_again(&taken);
     pgtable_free_detached(&tables);
     for (unsigned i = 0; i < taken.free_count; i++)
         give_back(taken.to_free[i]);
@@ -177,16 +233,9 @@ static uint64_t purge(bool wants_tables, bool leaves)
     return taken.pages;
 }
 
-// Emptied tables are soon used again where areas come and go, and are looked for when somebody asks, or now and then.
-void vmap_purge(void)
-{
-    purge(vmap_flushes_done % FLUSHES_PER_LOOK == 0, true);
-}
+void vmap_purge(void) { purge(true); }
 
-void vmalloc_flush(void)
-{
-    purge(true, false);
-}
+void vmalloc_flush(void) { purge(false); }
 
 static uint64_t waiting_pages(void)
 {
@@ -198,7 +247,7 @@ static uint64_t waiting_pages(void)
     return pages;
 }
 
-static uint64_t scan(uint64_t pages_wanted unused_arg) { return purge(true, false); }
+static uint64_t scan(uint64_t pages_wanted unused_arg) { return purge(false); }
 
 void vmap_purge_stats(struct vmalloc_stats *stats)
 {
@@ -211,5 +260,6 @@ void vmap_purge_init(void)
     static struct shrinker shrinker = { .name = "vmalloc", .count = waiting_pages, .scan = scan };
 
     set_limit();
+    forget_tables();
     shrinker_register(&shrinker);
 }

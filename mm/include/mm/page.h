@@ -121,6 +121,12 @@ static always_inline struct page *pfn_to_page(pfn_t frame) { return MEMMAP + fra
 static always_inline pfn_t page_to_pfn(const struct page *page) { return pfn((uint64_t)(page - MEMMAP)); }
 static always_inline paddr_t page_to_phys(const struct page *page) { return pfn_to_paddr(page_to_pfn(page)); }
 
+// The same where `page` is known to be one: the memmap's window is aligned to its size, so its base need not be known.
+static always_inline paddr_t memmap_page_to_phys(const struct page *page)
+{
+    return pfn_to_paddr(pfn((uintptr_t)page % (MAX_PFN * sizeof(struct page)) / sizeof(struct page)));
+}
+
 // Physical memory as the direct map shows it. phys_to_virt is for RAM below ARCH_PHYS_LIMIT.
 static always_inline void *phys_to_virt(paddr_t address)
 {

@@ -98,7 +98,7 @@ void vmalloc_flush(void);
 must_check void *vmap(struct page **pages, unsigned count, unsigned prot);
 void vunmap(const void *address);
 
-// The same for reading and writing, at a tenth of the cost, for mappings that come and go. After vm_unmap_ram a hart
+// The same for reading and writing, at a fraction of the cost, for mappings that come and go. After vm_unmap_ram a hart
 // may go on reaching the pages by the old address until vmalloc_flush: who gives them to somebody else who must not be
 // disturbed calls that first. `count` is what vm_map_ram got; another one is reported, and nothing is unmapped.
 must_check void *vm_map_ram(struct page **pages, unsigned count);
