@@ -5,6 +5,7 @@
 
 #define SBI_LEGACY_CONSOLE_PUTCHAR 1
 #define SBI_BASE_PROBE_EXTENSION 3
+#define SBI_RFENCE_FENCE_I 0
 #define SBI_RFENCE_SFENCE_VMA 1
 #define SBI_RFENCE_SFENCE_VMA_ASID 2
 
@@ -47,6 +48,11 @@ struct sbi_result sbi_hart_start(uint64_t hart_id, uint64_t entry_phys, uint64_t
 bool sbi_has_extension(uint64_t extension)
 {
     return sbi_call(SBI_EXT_BASE, SBI_BASE_PROBE_EXTENSION, extension, 0, 0, 0, 0).value != 0;
+}
+
+struct sbi_result sbi_remote_fence_i(uint64_t hart_mask, uint64_t hart_mask_base)
+{
+    return sbi_call(SBI_EXT_RFENCE, SBI_RFENCE_FENCE_I, hart_mask, hart_mask_base, 0, 0, 0);
 }
 
 struct sbi_result sbi_remote_sfence_vma(uint64_t hart_mask, uint64_t hart_mask_base, uint64_t start, uint64_t bytes)

@@ -27,6 +27,7 @@ bool sbi_has_extension(uint64_t extension);
 
 // Returns when the harts have done it: bit i of the mask is the hart of machine id hart_mask_base + i. Bytes 0 from
 // address 0: everything. The ASID form leaves global entries alone.
+struct sbi_result sbi_remote_fence_i(uint64_t hart_mask, uint64_t hart_mask_base);
 struct sbi_result sbi_remote_sfence_vma(uint64_t hart_mask, uint64_t hart_mask_base, uint64_t start, uint64_t bytes);
 struct sbi_result sbi_remote_sfence_vma_asid(uint64_t hart_mask, uint64_t hart_mask_base, uint64_t start,
                                              uint64_t bytes, uint64_t asid);

@@ -227,7 +227,10 @@ int kernel_map_build(struct pgtable *table, const struct kernel_image *image, pa
     if ((error = map_direct(table, direct_end)) != 0 || (error = map_image(table, image)) != 0 ||
         (error = map_memmap(table)) != 0)
         return error;
-    return map_memmap_holes(table);
+    error = map_memmap_holes(table);
+    // What the image made necessary is no change of the map.
+    table->split_count = 0;
+    return error;
 }
 
 static uint64_t memmap_bytes;      // (C) after kernel_map_init

@@ -65,7 +65,7 @@ static size_t area_bytes(const void *start)
 {
     const struct vmalloc_area *area = vmalloc_area_at(start);
 
-    return area != NULL && area->kind == VMALLOC_PAGES ? area->size : 0;
+    return area != NULL && vmalloc_owns_pages(area) ? area->size : 0;
 }
 
 // As in krealloc, what lies behind a request of a block with __GFP_ZERO is cleared each time the request changes.

@@ -25,6 +25,7 @@ static int split_at(struct pgtable *table, struct request *request, uint64_t va)
         if (!pgtable_take_table(table, request, &pieces))
             return NEEDS_TABLE;
         pgtable_fill(pieces, PT_ENTRIES, first, pa, arch_pte_prot(leaf), level - 1, true);
+        table->split_count++;
         pgtable_link_table(table, slot, pieces);
     }
 }
@@ -106,6 +107,13 @@ int pgtable_protect(struct pgtable *table, vaddr_t va, uint64_t bytes, unsigned 
     if (!pgtable_range_is_valid(va.value, bytes) || !pgtable_prot_is_valid(prot))
         return -EINVAL;
     return pgtable_run_locked(table, &request, protect_step);
+}
+
+int pgtable_split(struct pgtable *table, vaddr_t va, uint64_t bytes)
+{
+    struct request request = { .span = { .va = va.value, .bytes = bytes }, .gfp = GFP_KERNEL };
+
+    return pgtable_range_is_valid(va.value, bytes) ? pgtable_run_locked(table, &request, split_ends) : -EINVAL;
 }
 
 struct pgtable_range pgtable_whole_leaves(const struct pgtable *table, vaddr_t va, uint64_t bytes)

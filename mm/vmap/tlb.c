@@ -134,6 +134,7 @@ void tlb_batch_init(struct tlb_batch *batch)
     batch->count = 0;
     batch->granules = 0;
     batch->is_all = false;
+    batch->fetches = false;
 }
 
 void tlb_batch_add(struct tlb_batch *batch, vaddr_t start, uint64_t bytes)
@@ -160,11 +161,16 @@ void tlb_batch_add_all(struct tlb_batch *batch)
     batch->is_all = true;
 }
 
+void tlb_batch_add_fetches(struct tlb_batch *batch)
+{
+    batch->fetches = true;
+}
+
 void tlb_batch_flush(struct tlb_batch *batch, enum tlb_cause cause)
 {
     bool is_all = batch->is_all || batch->granules > arch_tlb_flush_all_granules();
     struct tlb_request request = { .range = batch->range, .range_count = is_all ? 0 : batch->count,
-                                   .asid = TLB_EVERY_ASID, .harts = TLB_EVERY_HART };
+                                   .asid = TLB_EVERY_ASID, .harts = TLB_EVERY_HART, .fetches = batch->fetches };
 
     if (is_all || batch->count != 0)
         submit(&request, cause, &own_counts(cause)->remote);

@@ -278,7 +278,7 @@ struct page *vmalloc_to_page(const void *address)
     const struct vmalloc_area *area = vmalloc_area_holding(vaddr_of(address));
     struct page *page = NULL;
 
-    if (area != NULL && (area->kind == VMALLOC_PAGES || area->kind == VMALLOC_MAP || area->kind == VMALLOC_RAM)) {
+    if (area != NULL && (vmalloc_owns_pages(area) || area->kind == VMALLOC_MAP || area->kind == VMALLOC_RAM)) {
         struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, vaddr_of(address));
         if (walk.mapped && walk.pa.value < ARCH_PHYS_LIMIT)
             page = pfn_to_page(paddr_to_pfn(walk.pa));

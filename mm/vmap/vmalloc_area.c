@@ -165,6 +165,14 @@ static noinline void leave_with_forgotten(struct vmap_front *front)
     vmap_give_forgotten(areas, pages);
 }
 
+static cold noinline void free_protected(const void *start, const void *caller)
+{
+    if (set_memory_reset(start))
+        vmalloc_area_free(start, caller);
+    else
+        vmalloc_report_no_area("vfree", start, caller);
+}
+
 void vmalloc_area_free(const void *start, const void *caller)
 {
     struct vmap_front *front = vmap_gate_enter();
@@ -172,7 +180,7 @@ void vmalloc_area_free(const void *start, const void *caller)
 
     if (unlikely(area == NULL)) {
         vmap_gate_leave(front);
-        vmalloc_report_no_area("vfree", start, caller);
+        free_protected(start, caller);
         return;
     }
     bool is_much = retire_inside(front, area, VMALLOC_PAGES);
@@ -229,8 +237,9 @@ const struct vmalloc_area *vmalloc_area_holding(vaddr_t address)
 const char *vmalloc_kind_name(enum vmalloc_kind kind)
 {
     static const char *const names[VMALLOC_KIND_COUNT] = {
-        [VMALLOC_PAGES] = "vmalloc", [VMALLOC_MAP] = "vmap", [VMALLOC_RAM] = "vm_map_ram", [VMALLOC_IO] = "ioremap",
-        [VMALLOC_STACK] = "stack", [VMALLOC_KMAP] = "kmap", [VMALLOC_GUARD] = "guarded objects",
+        [VMALLOC_PAGES] = "vmalloc", [VMALLOC_PROTECTED] = "vmalloc", [VMALLOC_MAP] = "vmap",
+        [VMALLOC_RAM] = "vm_map_ram", [VMALLOC_IO] = "ioremap", [VMALLOC_STACK] = "stack", [VMALLOC_KMAP] = "kmap",
+        [VMALLOC_GUARD] = "guarded objects",
     };
 
     return names[kind];

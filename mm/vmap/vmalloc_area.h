@@ -229,6 +229,9 @@ void vmalloc_area_retire(struct vmalloc_area *area);
 void vmalloc_area_free(const void *start, const void *caller);
 void vmalloc_report_no_area(const char *operation, const void *start, const void *caller);
 
+// What set_memory changed becomes an area of pages as any; false: no such area starts there. Process context.
+bool set_memory_reset(const void *start);
+
 // What is wrong with the pages or the rights, or NULL.
 const char *vmap_why_refused(struct page **pages, unsigned count, unsigned prot);
 

@@ -71,7 +71,7 @@ static const struct vmalloc_area *area_below(vaddr_t address)
     const struct vmalloc_area *area =
         vmalloc_area_holding(vaddr(align_down(address.value, PAGE_SIZE) - MMU_PAGE_SIZE));
 
-    return area != NULL && area->kind == VMALLOC_PAGES && address.value - area->start.value >= area->size ? area : NULL;
+    return area != NULL && vmalloc_owns_pages(area) && address.value - area->start.value >= area->size ? area : NULL;
 }
 
 bool vmalloc_is_behind_area(vaddr_t address)

@@ -8,9 +8,9 @@
 #include <mm/kernel_map.h>
 #include <mm/kstack.h>
 #include <mm/page_alloc.h>
-#include <mm/pgtable.h>
-#include <mm/tlb.h>
+#include <mm/set_memory.h>
 #include <mm/vmalloc.h>
+#include <mm/zone.h>
 
 static bool can_read(const volatile void *address)
 {
@@ -61,20 +61,30 @@ KTEST(permission, data_is_not_executable)
     EXPECT(!arch_probe_exec(direct_alias(variable)));
 }
 
-// A return instruction runs where execution is allowed: without this the case above could not fail.
-KTEST(permission, probe_runs_code_that_may_run)
+// A return instruction runs where set_memory_x allows it (without this the case above could not fail), and can be
+// written there and in the direct map only until set_memory_ro and from set_memory_rw on.
+KTEST(permission, code_runs_where_it_may)
 {
-    void *page = vmalloc(PAGE_SIZE);
-    REQUIRE(page);
-    arch_write_return(page);
-    EXPECT(!arch_probe_exec(page));
-    REQUIRE(pgtable_protect(&kernel_pgtable, vaddr_of(page), PAGE_SIZE, PROT_KERNEL_RX) == 0);
-    tlb_flush_kernel(vaddr_of(page), PAGE_SIZE, TLB_UNMAP);
-    EXPECT(arch_probe_exec(page));
-    EXPECT(!can_write(page));
-    REQUIRE(pgtable_protect(&kernel_pgtable, vaddr_of(page), PAGE_SIZE, PROT_KERNEL_RW) == 0);
-    tlb_flush_kernel(vaddr_of(page), PAGE_SIZE, TLB_UNMAP);
-    vfree(page);
+    void *text = vmalloc(PAGE_SIZE);
+    REQUIRE(text);
+    struct page *page = vmalloc_to_page(text);
+    void *alias = page_is_high(page) ? NULL : page_to_virt(page);
+
+    arch_write_return(text);
+    EXPECT(!arch_probe_exec(text));
+    EXPECT_EQ(set_memory_ro(text, 1), 0);
+    EXPECT(can_read(text) && !can_write(text) && !arch_probe_exec(text));
+    EXPECT(alias == NULL || (can_read(alias) && !can_write(alias)));
+    EXPECT_EQ(set_memory_x(text, 1), 0);
+    EXPECT(arch_probe_exec(text) && !can_write(text));
+    EXPECT(alias == NULL || (!arch_probe_exec(alias) && !can_write(alias)));
+    EXPECT_EQ(set_memory_nx(text, 1), 0);
+    EXPECT(!arch_probe_exec(text) && !can_write(text));
+    EXPECT_EQ(set_memory_rw(text, 1), 0);
+    EXPECT(can_write(text) && (alias == NULL || can_write(alias)));
+    EXPECT_EQ(set_memory_ro(text, 1), 0);
+    vfree(text);
+    EXPECT(alias == NULL || can_write(alias));
 }
 
 KTEST(permission, direct_map_is_not_executable)

@@ -45,6 +45,7 @@ static void check_granule(struct vmalloc_check *check, const struct vmalloc_area
 
     switch (area->kind) {
     case VMALLOC_PAGES:
+    case VMALLOC_PROTECTED:
         if (page == NULL || !is_in_block_of(page, area))
             defect(check, va, "mapped to a page that the area does not own");
         break;
@@ -116,7 +117,7 @@ static void check_area(const struct vmalloc_area *area, void *context)
         check->range_bytes += area->range_size;
     if (area->start.value < first || area->start.value + area->size > past || area->size == area->range_size)
         defect(check, first, "the area is not inside its range, or has no guard");
-    if (area->kind == VMALLOC_PAGES)
+    if (vmalloc_owns_pages(area))
         check_pages(check, area);
     for (uint64_t va = first; va < past; va += MMU_PAGE_SIZE) {
         struct pgtable_walk walk = pgtable_walk(&kernel_pgtable, vaddr(va));

@@ -7,6 +7,7 @@
 
 #include <ktest/ktest.h>
 #include <mm/kstack.h>
+#include <mm/set_memory.h>
 #include <mm/tlb.h>
 #include <mm/vmalloc.h>
 
@@ -168,4 +169,18 @@ KTEST(vmap_flush, kmap_without_flush_is_seen)
     tlb_flush_local(vaddr_of(address), PAGE_SIZE, TLB_UNMAP);
     EXPECT_EQ(reachable_granules(address, PAGE_SIZE), 0);
     give_pages(&page, 1);
+}
+
+// Text that was stored is fetched by every hart once it may be executed, and not before anybody asks.
+KTEST(vmap_flush, new_text_is_fetched_anew)
+{
+    char *text = vmalloc(PAGE_SIZE);
+    REQUIRE(text);
+    uint64_t before = fake_tlb_stats().fetching_harts;
+
+    EXPECT_EQ(set_memory_ro(text, 1), 0);
+    EXPECT_EQ(fake_tlb_stats().fetching_harts, before);
+    EXPECT_EQ(set_memory_x(text, 1), 0);
+    EXPECT_EQ(fake_tlb_stats().fetching_harts, TLB_EVERY_HART);
+    vfree(text);
 }

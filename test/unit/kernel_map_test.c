@@ -96,14 +96,14 @@ static void check_leaf_size(vaddr_t va, pte_t leaf, unsigned level, void *contex
 }
 
 // The direct map is made of the largest leaves that fit: RAM that is not near the image has no small ones
-// inside.
+// inside, but where rights were changed since: each leaf that was split for that may now be all alike again.
 KTEST(kernel_map, direct_map_has_large_leaves)
 {
     struct direct_leaves found = { 0 };
 
     pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_DIRECT_BASE), ARCH_PHYS_LIMIT, check_leaf_size, &found);
     EXPECT_GE(found.large, 1);
-    EXPECT_EQ(found.defects, 0);
+    EXPECT_LE(found.defects, kernel_pgtable.split_count);
 }
 
 // Memory that the page allocator hands out is writable by its direct-map address, also what start-up gave

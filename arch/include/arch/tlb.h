@@ -23,6 +23,7 @@ struct tlb_request {
     unsigned range_count;          // 0: everything
     uint32_t asid;                 // entries of that address space, global ones apart; TLB_EVERY_ASID: all there are
     uint64_t harts;                // bit i: the hart of index i; bits of harts that do not run are ignored
+    bool fetches;                  // also what was fetched as instructions, and may have been stored to since
     const char *cause;             // for the report of harts that do not answer
 };
 

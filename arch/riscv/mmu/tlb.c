@@ -125,6 +125,9 @@ static void fence(const struct tlb_request *request)
 {
     uint64_t granules = tlb_request_granules(request);
 
+    // Unprivileged specification 20191213, chapter 3: stores are seen by the fetches of the hart that executes it.
+    if (request->fetches)
+        __asm__ volatile("fence.i" : : : "memory");
     if (request->range_count == 0 || granules > arch_tlb_flush_all_granules())
         fence_all(request->asid);
     else if (has_svinval && granules > 1)
@@ -232,6 +235,7 @@ static void flush_by_firmware(const struct tlb_request *request, uint64_t others
             ? sbi_remote_sfence_vma(mask, base, range.start.value, range.bytes)
             : sbi_remote_sfence_vma_asid(mask, base, range.start.value, range.bytes, request->asid);
         BUG_ON(result.error != 0);
+        BUG_ON(request->fetches && sbi_remote_fence_i(mask, base).error != 0);
     }
 }
 

@@ -26,6 +26,7 @@ struct pgtable {
     struct spinlock lock;
     paddr_t root;                            // (C)
     uint64_t table_count;                    // (L) tables below the root
+    uint64_t split_count;                    // (L) leaves that became a table of smaller ones
     // A zeroed granule for a table, false when there is none. Memblock at first, the granule pool later.
     bool (*table_alloc)(struct pgtable *table, gfp_t gfp, paddr_t *granule);    // (C) after start-up
     // Start-up: what is left of the last kernel page that was taken from memblock for tables, and all bytes
@@ -61,6 +62,10 @@ int64_t pgtable_unmap(struct pgtable *table, vaddr_t va, uint64_t bytes);
 // Gives what is mapped there other rights. 0; -ENOENT when a part is not mapped (nothing changed); -ENOMEM
 // and -EINVAL as above.
 int pgtable_protect(struct pgtable *table, vaddr_t va, uint64_t bytes, unsigned prot);
+
+// Splits the leaves that reach beyond either end, so that changing the rights of all of the range, or of whole leaves
+// in it, cannot fail. 0; -ENOMEM and -EINVAL as above.
+int pgtable_split(struct pgtable *table, vaddr_t va, uint64_t bytes);
 
 // The range, widened to the leaves that its ends lie in: what to flush when it is changed, asked for before.
 struct pgtable_range {

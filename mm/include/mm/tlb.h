@@ -69,6 +69,7 @@ struct tlb_batch {
     struct tlb_range range[TLB_BATCH_RANGES];
     unsigned count;
     bool is_all;                   // everything, whatever else was added
+    bool fetches;                  // and what was fetched
     uint64_t granules;             // of all ranges
 };
 
@@ -79,6 +80,9 @@ void tlb_batch_add(struct tlb_batch *batch, vaddr_t start, uint64_t bytes);
 
 // Everything: a table was taken out.
 void tlb_batch_add_all(struct tlb_batch *batch);
+
+// What was stored before is also what every hart fetches as instructions from then on.
+void tlb_batch_add_fetches(struct tlb_batch *batch);
 
 // As tlb_flush_kernel for all of it; nothing when nothing was added. The batch is empty afterwards.
 void tlb_batch_flush(struct tlb_batch *batch, enum tlb_cause cause);

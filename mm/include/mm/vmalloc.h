@@ -37,9 +37,10 @@
 #include <mm/page.h>
 #include <mm/vmem.h>
 
+// VMALLOC_PROTECTED is an area of pages whose rights <mm/set_memory.h> changed.
 // VMALLOC_KMAP is the window of <mm/kmap.h>, VMALLOC_GUARD that of <mm/slab_guard.h>; both are mapped here and there.
 enum vmalloc_kind {
-    VMALLOC_PAGES, VMALLOC_MAP, VMALLOC_RAM, VMALLOC_IO, VMALLOC_STACK, VMALLOC_KMAP, VMALLOC_GUARD,
+    VMALLOC_PAGES, VMALLOC_PROTECTED, VMALLOC_MAP, VMALLOC_RAM, VMALLOC_IO, VMALLOC_STACK, VMALLOC_KMAP, VMALLOC_GUARD,
     VMALLOC_KIND_COUNT,
 };
 
@@ -63,6 +64,11 @@ struct vmalloc_area {
     const void *freed_by;
     struct vmalloc_area *waiting;  // freed before this one, for the same flush
 };
+
+static inline bool vmalloc_owns_pages(const struct vmalloc_area *area)
+{
+    return area->kind == VMALLOC_PAGES || area->kind == VMALLOC_PROTECTED;
+}
 
 // Of areas whose addresses come and go with them; the bytes of addresses that all others hold, free areas included.
 // Exact while nobody makes or frees areas.

@@ -334,6 +334,8 @@ void arch_tlb_flush(const struct tlb_request *request)
 {
     lock_tlb();
     stats.kernel_flushes++;
+    if (request->fetches)
+        stats.fetching_harts = request->harts;
     if (request->range_count == 0 && !ignore_flushes)
         drop(request->harts, 0, GRANULES, request->asid);
     for (unsigned i = 0; i < request->range_count; i++)

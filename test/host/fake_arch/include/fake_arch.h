@@ -50,6 +50,7 @@ struct fake_tlb_stats {
     uint64_t fills, faults;
     vaddr_t last_start;                        // operands of the last flush
     uint64_t last_bytes;
+    uint64_t fetching_harts;                   // that were last told to fetch anew
 };
 struct fake_tlb_stats fake_tlb_stats(void);
 
