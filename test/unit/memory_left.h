@@ -29,6 +29,16 @@ static inline uint64_t leave_memory(struct page_chain *chain, uint64_t bytes)
     return free_pages_now();
 }
 
+// What zones keep from requests that could also have HIGHMEM, all told.
+static inline uint64_t kept_from_highmem_pages(void)
+{
+    uint64_t pages = 0;
+
+    for (unsigned id = 0; id < ZONE_HIGHMEM && zones[ZONE_HIGHMEM].managed_pages != 0; id++)
+        pages += min_of(zones[id].lowmem_reserve[ZONE_HIGHMEM], zones[id].managed_pages);
+    return pages;
+}
+
 // What of free memory a plain request cannot have.
 static inline uint64_t reserved_pages(void)
 {

@@ -454,12 +454,12 @@ KTEST(vmalloc, fails_cleanly_half_mapped)
 KTEST(vmalloc, out_of_pages)
 {
     struct page_chain chain = { 0 };
-    uint64_t left = leave_memory(&chain, MB(32));
+    uint64_t kept = kept_from_highmem_pages(), left = leave_memory(&chain, MB(32) + (kept << PAGE_SHIFT));
 
     for (unsigned round = 0; round < 2; round++)
         EXPECT_NULL(vmalloc(zones_managed_pages() << PAGE_SHIFT));
     EXPECT_LE(left, free_pages_now() + 64);
-    char *area = vmalloc(((free_pages_now() - reserved_pages()) << PAGE_SHIFT) / 2);
+    char *area = vmalloc(((free_pages_now() - reserved_pages() - kept) << PAGE_SHIFT) / 2);
     EXPECT_NOT_NULL(area);
     if (area != NULL)
         mark(area, KB(64), 3);
