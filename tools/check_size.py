@@ -19,7 +19,7 @@ from run.emit import Report
 MM_LINES_MAX = 9_900
 KERNEL_LINES_MAX = 18_500
 INSTRUMENTS = ("mm/check/", "mm/kmem/slab_debug.c", "mm/kmem/slab_guard.c", "mm/vmap/guard_memory.c",
-               "mm/vmap/vmalloc_fault.c")
+               "mm/vmap/vmalloc_fault.c", "lib/debug/stack_meter.c")
 # Past this many lines, comments included, a file may hold a second concept.
 LONG_FILE_LINES = 600
 LONG_FILE_SUFFIXES = (*C_SUFFIXES, ".py")

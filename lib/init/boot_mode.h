@@ -21,3 +21,6 @@ enum exit_code {
     EXIT_BAD_INPUT = 2,     // device tree, boot arguments, initrd
     EXIT_PANIC = 3,
 };
+
+// Of kernels with tests: called once on the boot stack, as soon as that has its guard.
+void boot_test(void) __attribute__((weak));

@@ -14,6 +14,7 @@
 #include <mm/vmalloc.h>
 #include <mm/zone_layout.h>
 #include <arch/per_hart.h>
+#include <sync/preempt.h>
 #include <task/thread.h>
 
 // Addresses below this are a null pointer with a member's offset.
@@ -108,5 +109,9 @@ void upcall_trap(struct trap_frame *frame)
 
 _Noreturn void upcall_stack_overrun(struct trap_frame *frame)
 {
-    panic_on_trap(frame, "kernel stack overflow in thread %s", thread_name_on(arch_hart_index()));
+    const char *context = in_irq() ? " in an interrupt" : in_bottom_half() ? " in a bottom half" : "";
+    uintptr_t sp = arch_trap_registers(frame).sp, top = align_up(sp, 2 * KERNEL_STACK_SIZE) + KERNEL_STACK_SIZE;
+
+    panic_on_trap(frame, "kernel stack overflow in thread %s%s: %lu bytes deep, the stack has %zu",
+                  thread_name_on(arch_hart_index()), context, top - sp, KERNEL_STACK_SIZE);
 }

@@ -25,6 +25,7 @@
 #include <base/string.h>
 #include <debug/klog.h>
 #include <debug/panic.h>
+#include <debug/stack_meter.h>
 #include <mm/kernel_map.h>
 #include <mm/kmap.h>
 #include <mm/guard_memory.h>
@@ -68,6 +69,7 @@ BOOTARG_U64(jitter_us, 0, 1000000, 0, "us",
 BOOTARG_U64(watchdog, 0, 3600, 30, "s", "how long a hart may be deaf or a thread not let go; 0: for ever");
 BOOTARG_TEXT(filter, 1792, "*", "tests or benchmarks to run: patterns with * and ?, separated by commas");
 BOOTARG_CHOICE(prezero, "off|on", 0, "whether idle harts clear pages in advance for those who want them zeroed");
+BOOTARG_CHOICE(stack_meter, "off|on", 0, "whether interrupts tell how much of a stack they need");
 BOOTARG_CHOICE(slab_check, "none|cheap", 0, "whether each free looks if an object starts there");
 BOOTARG_TEXT(slab_debug, 200, "none", "errors that caches look for: FLAGS[,CACHE...], flags F Z P U Gn");
 BOOTARG_CHOICE(init_on_alloc, "0|1", 0, "whether objects are cleared when they are allocated");
@@ -281,6 +283,7 @@ static init_code void start_allocators(void)
 {
     page_history_init();
     zones_init();
+    stack_meter_is_on = bootarg_choice("stack_meter") == 1;
     page_zero_init(bootarg_choice("prezero") == 1);
     page_lists_init(bootarg_choice("pcp") == 0);
     uint64_t free_kb = zones_free_direct_pages() * PAGE_SIZE >> 10;
@@ -329,7 +332,7 @@ static init_code void start_harts(void)
 
         int error = -ENOMEM;
         if (block && stack && overflow_stack) {
-            kstack_mark(stack);
+            stack_mark(stack);
             error = arch_hart_start(id, block, stack + KERNEL_STACK_SIZE, overflow_stack + KERNEL_STACK_SIZE);
         }
         if (error != 0)
@@ -413,6 +416,8 @@ init_code _Noreturn void upcall_boot(uint64_t hart_machine_id, paddr_t device_tr
     describe_harts();
     describe_memory();
     map_kernel();
+    if (boot_test != NULL)
+        boot_test();
     start_allocators();
 
     if (plat_init(&machine) != 0)
@@ -422,7 +427,7 @@ init_code _Noreturn void upcall_boot(uint64_t hart_machine_id, paddr_t device_tr
     char *stack = kstack_alloc();
     if (!stack)
         refuse("no memory for the first stack");
-    kstack_mark(stack);
+    stack_mark(stack);
     arch_context_init(&idle_context, stack + KERNEL_STACK_SIZE, run_idle, stack);
     arch_context_switch(&boot_context, &idle_context);
     panic("the boot stack runs again");

@@ -5,6 +5,7 @@
 
 #include <base/assert.h>
 #include <base/format.h>
+#include <debug/stack_meter.h>
 #include <sync/preempt.h>
 #include <task/thread.h>
 #include <task/timer.h>
@@ -78,10 +79,13 @@ static void run_once_masked(void)
 void sched_run_bottom_halves(void)
 {
     irqflags_t flags = arch_irq_save();
+    struct stack_visit visit;
 
     preempt_count_add(BOTTOM_HALF_RUNS);
+    stack_visit_begin(&visit, (uintptr_t)__builtin_frame_address(0));
     for (unsigned round = 0; hart_local_read(bottom_halves) != 0 && round < BOTTOM_HALF_ROUNDS; round++)
         run_once_masked();
+    stack_visit_end(&visit, STACK_PATH_BOTTOM_HALF);
     preempt_count_sub(BOTTOM_HALF_RUNS);
     if (unlikely(hart_local_read(bottom_halves) != 0) && runners[arch_hart_index()])
         thread_wake(runners[arch_hart_index()]);

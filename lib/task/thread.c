@@ -10,6 +10,7 @@
 #include <base/string.h>
 #include <debug/klog.h>
 #include <debug/shell.h>
+#include <debug/stack_meter.h>
 #include <mm/kstack.h>
 #include <mm/kstack_cache.h>
 #include <mm/slab.h>
@@ -230,7 +231,7 @@ const char *thread_name_of_stack(const void *stack)
 
 size_t thread_stack_depth(const struct thread *thread)
 {
-    return thread->stack != NULL ? kstack_depth(thread->stack) : 0;
+    return thread->stack != NULL ? stack_depth(thread->stack) : 0;
 }
 
 static int threads_command(int argc unused_arg, char **argv unused_arg)
@@ -248,7 +249,12 @@ static int threads_command(int argc unused_arg, char **argv unused_arg)
                       thread->affinity & low_bits(arch_hart_count()), thread->switch_count,
                       thread->run_time * 1000 / arch_timer_hz(), thread_stack_depth(thread), thread->stack);
     spin_unlock(&thread_list_lock);
+    console_print("\nof a stack of %zu bytes, at most, on top of what it interrupts%s\n", KERNEL_STACK_SIZE,
+                  __atomic_load_n(&stack_meter_is_on, __ATOMIC_RELAXED) ? "" : " (with stack_meter=on)");
+    for (unsigned path = 0; path < STACK_PATH_COUNT; path++)
+        console_print("%-24s %6zu\n", stack_path_name((enum stack_path)path),
+                      stack_path_depth((enum stack_path)path));
     return 0;
 }
-SHELL_COMMAND(threads, "", "every thread: hart, state, priority, where it may run, turns, time, stack and depth",
-              threads_command);
+SHELL_COMMAND(threads, "", "every thread: hart, state, priority, where it may run, turns, time, stack and depth; and "
+              "what interrupts need of a stack", threads_command);

@@ -104,7 +104,7 @@ bool thread_sleep_until(uint64_t deadline);
 // "idle", "init", ... of what a hart runs: for reports.
 const char *thread_name_on(unsigned hart);
 
-// Bytes of its stack that a thread has used at most (kstack_depth, whose error it has); of an idle thread also what
+// Bytes of its stack that a thread has used at most (stack_depth, whose error it has); of an idle thread also what
 // interrupts used on it. The thread is not being freed.
 size_t thread_stack_depth(const struct thread *thread);
 

@@ -75,27 +75,6 @@ void kstack_free(void *stack)
         take_down(area);
 }
 
-// Nobody stores the inverse of the address of what he writes to by chance.
-static uint64_t mark_of(const uint64_t *word) { return ~(uintptr_t)word; }
-
-void kstack_mark(void *stack)
-{
-    for (size_t offset = 0; offset < KERNEL_STACK_SIZE; offset += KSTACK_MARK_BYTES) {
-        uint64_t *word = (void *)((char *)stack + offset);
-        *word = mark_of(word);
-    }
-}
-
-size_t kstack_depth(const void *stack)
-{
-    for (size_t offset = 0; offset < KERNEL_STACK_SIZE; offset += KSTACK_MARK_BYTES) {
-        const uint64_t *word = (const void *)((const char *)stack + offset);
-        if (__atomic_load_n(word, __ATOMIC_RELAXED) != mark_of(word))
-            return KERNEL_STACK_SIZE - offset;
-    }
-    return 0;
-}
-
 // Takes no lock: the overrun may have happened under any.
 bool kstack_is_overrun(vaddr_t address, void **stack)
 {

@@ -5,6 +5,7 @@
 #include <mm/kstack_cache.h>
 
 #include <arch/smp.h>
+#include <debug/stack_meter.h>
 #include <mm/granule.h>
 #include <mm/kstack.h>
 #include <mm/shrinker.h>
@@ -46,7 +47,7 @@ void *kstack_cache_alloc(void)
         __atomic_fetch_add(&reused_count, 1, __ATOMIC_RELAXED);
     else if ((stack = kstack_alloc()) == NULL)
         return NULL;
-    kstack_mark(stack);
+    stack_mark(stack);
     return stack;
 }
 

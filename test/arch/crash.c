@@ -9,12 +9,15 @@
 #include <base/string.h>
 #include <debug/klog.h>
 #include <debug/shell.h>
+#include <init/boot_mode.h>
+#include <init/bootargs.h>
 #include <mm/kstack.h>
 #include <mm/slab.h>
 #include <mm/tlb.h>
 #include <mm/vmalloc.h>
 #include <sync/mutex.h>
 #include <sync/spinlock.h>
+#include <task/bottom_half.h>
 #include <task/hart_call.h>
 #include <task/thread.h>
 
@@ -138,6 +141,31 @@ static noinline void crash_overflow(void)
     volatile int limit = 1000000;
 
     crash_overflow_deeper(0, limit);
+}
+
+// In an interrupt, and in a bottom half.
+static void overflow_in_interrupt(void *unused unused_arg) { crash_overflow(); }
+static void overflow_in_bottom_half(struct tasklet *unused unused_arg) { crash_overflow(); }
+
+static noinline void crash_overflow_interrupt(void)
+{
+    hart_call(arch_hart_index(), overflow_in_interrupt, NULL);
+}
+
+static noinline void crash_overflow_bottom_half(void)
+{
+    static struct tasklet tasklet = TASKLET_INIT(overflow_in_bottom_half);
+
+    tasklet_schedule(&tasklet);
+    tasklet_wait(&tasklet);
+}
+
+BOOTARG_CHOICE(crash_boot, "no|overflow", 0, "whether start-up overflows its stack");
+
+void boot_test(void)
+{
+    if (bootarg_choice("crash_boot") == 1)
+        crash_overflow();
 }
 
 static void overflow_thread(void *argument)
@@ -297,7 +325,8 @@ static const struct {
     { "guard-of-nobody", crash_guard_of_nobody },
     { "illegal", crash_illegal }, { "irq-lock", crash_irq_lock }, { "lock-inversion", crash_lock_inversion },
     { "new-pointer", crash_new_pointer }, { "no-area", crash_no_area }, { "null", crash_null },
-    { "overflow", crash_overflow }, { "overflow-elsewhere", crash_overflow_elsewhere },
+    { "overflow", crash_overflow }, { "overflow-bottom-half", crash_overflow_bottom_half },
+    { "overflow-elsewhere", crash_overflow_elsewhere }, { "overflow-interrupt", crash_overflow_interrupt },
     { "overrun-area", crash_overrun_area }, { "panic", crash_panic }, { "rodata", crash_rodata },
     { "sleep-atomic", crash_sleep_atomic }, { "text-alias", crash_text_alias },
     { "unanswered-flush", crash_unanswered_flush }, { "user-address", crash_user_address },

@@ -18,6 +18,7 @@ from run.emit import Report  # noqa: E402
 EXIT_PANIC = 3
 LIMIT_S = 30.0
 HARTS = 3
+OVERFLOW = r"(\d+) bytes deep, the stack has (\d+)$"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ CRASHES = (
     Crash("illegal", r"panic: unexpected trap: (illegal instruction|breakpoint)", ("crash_illegal",)),
     Crash("assert", r"panic: assertion failed: not \(two \+ two == 4\), .*crash\.c:\d+", ("crash_assert",)),
     Crash("panic", r"panic: asked for, with the number 42", ("crash_panic", "crash_command")),
-    Crash("overflow", r"panic: kernel stack overflow in thread init", ("crash_overflow_deeper",)),
+    Crash("overflow", rf"panic: kernel stack overflow in thread init: {OVERFLOW}", ("crash_overflow_deeper",)),
+    Crash("overflow-interrupt", rf"panic: kernel stack overflow in thread \w+ in an interrupt: {OVERFLOW}",
+          ("crash_overflow_deeper",)),
+    Crash("overflow-bottom-half", rf"panic: kernel stack overflow in thread \w+ in a bottom half: {OVERFLOW}",
+          ("crash_overflow_deeper",)),
 )
 
 
@@ -94,15 +99,38 @@ def check_crash(report: Report, crash: Crash, ended: process.Ended, console: str
     """Checks the exit code, the reason, the backtrace, and that every other hart tells where it was."""
     report.check(not ended.timed_out, "the machine did not end")
     report.check(ended.exit == EXIT_PANIC, f"exit code {ended.exit}, expected {EXIT_PANIC}")
-    report.check(re.search(crash.says, console) is not None, f"the console does not say /{crash.says}/")
+    report.check(re.search(crash.says, console, re.MULTILINE) is not None, f"the console does not say /{crash.says}/")
     _, _, told = console.partition("backtrace:")
     own, _, others = told.partition("\nhart 1")
+    if OVERFLOW in crash.says:
+        check_depth(report, console)
     for function in crash.backtrace:
         report.check(re.search(rf"\b{function} \+ 0x", own) is not None, f"the backtrace does not name {function}")
     report.check("sched_idle + 0x" in others, "hart 1 does not tell that it was idle")
     report.check("hart 2  idle:" in console, "hart 2 does not tell what it was doing")
     if not ended.exit == EXIT_PANIC:
         print("\n".join("# " + line for line in console.splitlines()[-40:]))
+
+
+def check_depth(report: Report, console: str) -> None:
+    """Checks that an overflow is told as a little deeper than the stack."""
+    found = re.search(OVERFLOW, console, re.MULTILINE)
+    if report.check(found is not None, "no depth is told"):
+        depth, size = int(found.group(1)), int(found.group(2))
+        report.check(size < depth < size + 1024, f"{depth} bytes deep on a stack of {size}")
+
+
+def check_boot_overflow(report: Report, kernel: Path) -> None:
+    """Overflows the stack that start-up runs on, before there are threads."""
+    machine = qemu.Machine(kernel, harts=HARTS, icount=True, seed=1,
+                           append=qemu.boot_arguments("shell", extra="crash_boot=overflow"))
+    lines: list[str] = []
+    ended = process.run_lines(qemu.command(qemu.find().path, machine), LIMIT_S, lines.append)
+    console = "\n".join(lines)
+    report.check(ended.exit == EXIT_PANIC, f"exit code {ended.exit}, expected {EXIT_PANIC}")
+    report.check("panic: kernel stack overflow in thread starting" in console, "the stack is not named")
+    report.check("crash_overflow_deeper + 0x" in console, "the backtrace does not name crash_overflow_deeper")
+    check_depth(report, console)
 
 
 def told_by_hart(console: str, hart: int, thread: str) -> str:
@@ -132,6 +160,8 @@ def main() -> int:
     for crash in CRASHES:
         with report.case(f"panic_tells_{crash.how.replace('-', '_')}"):
             check_crash(report, crash, *boot(kernel, crash.how, icount=True))
+    with report.case("panic_tells_overflow_of_the_boot_stack"):
+        check_boot_overflow(report, kernel)
     with report.case("panic_tells_overflow_on_another_hart"):
         ended, console = boot(kernel, "overflow-elsewhere", icount=True)
         report.check(ended.exit == EXIT_PANIC, f"exit code {ended.exit}, expected {EXIT_PANIC}")

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/kstack.h>
 
+#include <debug/stack_meter.h>
+
 #include "access.h"
 #include "fault_plan.h"
 
@@ -62,12 +64,12 @@ KTEST(kstack, depth_is_the_deepest_mark)
     char *stack = kstack_alloc();
     REQUIRE(stack);
 
-    EXPECT_EQ(kstack_depth(stack), KERNEL_STACK_SIZE);
-    for (size_t depth = KSTACK_MARK_BYTES; depth <= KERNEL_STACK_SIZE; depth += KSTACK_MARK_BYTES * 3) {
-        kstack_mark(stack);
-        EXPECT_EQ(kstack_depth(stack), 0);
+    EXPECT_EQ(stack_depth(stack), KERNEL_STACK_SIZE);
+    for (size_t depth = STACK_MARK_BYTES; depth <= KERNEL_STACK_SIZE; depth += STACK_MARK_BYTES * 3) {
+        stack_mark(stack);
+        EXPECT_EQ(stack_depth(stack), 0);
         memset(stack + KERNEL_STACK_SIZE - depth, 0, depth);
-        EXPECT_EQ(kstack_depth(stack), depth);
+        EXPECT_EQ(stack_depth(stack), depth);
     }
     kstack_free(stack);
 }

@@ -13,6 +13,7 @@
 #include <arch/upcalls.h>
 #include <base/assert.h>
 #include <base/string.h>
+#include <debug/stack_meter.h>
 #include <port/csr.h>
 #include <sync/lockdep.h>
 #include <sync/preempt.h>
@@ -75,12 +76,18 @@ static void handle_interrupt(uint64_t number)
 }
 
 // Only with interrupts enabled does one come, so none is under way, and nothing needs to be restored but the count.
-static void interrupt(uint64_t number)
+static void interrupt(uint64_t number, uint64_t sp)
 {
+    static const uint8_t path_of[] = {
+        [IRQ_SOFTWARE] = STACK_PATH_IPI, [IRQ_TIMER] = STACK_PATH_TIMER, [IRQ_EXTERNAL] = STACK_PATH_EXTERNAL,
+    };
     unsigned held = lockdep_held_count();
+    struct stack_visit visit;
 
     preempt_count_add(HARD_IRQ_ONE);
+    stack_visit_begin(&visit, sp);
     handle_interrupt(number);
+    stack_visit_end(&visit, (enum stack_path)path_of[number]);
     lockdep_check_interrupt_end(held);
     preempt_count_sub(HARD_IRQ_ONE);
     if (unlikely(hart_local_read(bottom_halves) != 0) && !in_interrupt())
@@ -100,7 +107,7 @@ void riscv_trap(struct trap_frame *frame)
     if (frame->cause & CAUSE_INTERRUPT) {
         if (unlikely(riscv_may_restart(frame->pc)))
             frame->pc = riscv_restart(frame->pc);
-        interrupt(frame->cause & ~CAUSE_INTERRUPT);
+        interrupt(frame->cause & ~CAUSE_INTERRUPT, frame->x[2]);
         irq_meter_end();
         return;
     }
@@ -116,7 +123,10 @@ void riscv_trap(struct trap_frame *frame)
     }
     if (IRQ_METER && (frame->status & SSTATUS_SPIE))
         irq_meter_begin_at(frame->pc);
+    struct stack_visit visit;
+    stack_visit_begin(&visit, frame->x[2]);
     upcall_trap(frame);
+    stack_visit_end(&visit, STACK_PATH_FAULT);
     if (IRQ_METER && (frame->status & SSTATUS_SPIE))
         irq_meter_end();
 }

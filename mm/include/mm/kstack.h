@@ -20,14 +20,5 @@ must_check void *kstack_alloc(void);
 // Not the one you are running on. Process context.
 void kstack_free(void *stack);
 
-// How deep a stack is used at most: a word of every KSTACK_MARK_BYTES is marked before it is used, and what is deeper
-// than the deepest word that was overwritten was not used. A frame may lie over a mark and not write it, so the result
-// can be too small, by the largest frame and KSTACK_MARK_BYTES at most; it is never more than that too large. 0:
-// nothing was used; a stack that was never marked is as deep as it is large. Marking costs a store each, at any time
-// but while the stack is in use; asking takes no lock, in any context.
-#define KSTACK_MARK_BYTES 256
-void kstack_mark(void *stack);
-size_t kstack_depth(const void *stack);
-
 // For a fault at `address`: whether this is an overrun of a stack, and of which one.
 bool kstack_is_overrun(vaddr_t address, void **stack);

@@ -10,7 +10,7 @@
 #define KSTACKS_KEPT 4
 
 // A kept stack of this hart, or else a new one (kstack_alloc); NULL without memory. Its contents are undefined but
-// for the marks (kstack_mark), so that its depth is the new thread's. May sleep.
+// for the marks (stack_mark), so that its depth is the new thread's. May sleep.
 must_check void *kstack_cache_alloc(void);
 
 // Keeps a stack from either function, or gives it back when there are enough. Process context.
