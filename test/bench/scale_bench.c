@@ -29,6 +29,7 @@
 
 #define SHARE 10000                // operations of each hart in a round
 #define ROUNDS 8
+#define WARM_UP_ROUNDS 24
 #define WORKING_SET 64
 #define RING_SLOTS 256
 #define OBJECT_BYTES 256
@@ -364,12 +365,13 @@ static void record_rounds(struct bench *bench, const struct prices *prices, turn
     uint64_t locks = 0, operations = 0;
     struct reading taken, idle;
 
-    // The first round of each kind warms up.
+    // The first round warms up; those of what is measured go on until magazines have grown to what harts hand over.
     all.turn = no_turn;
     bool is_good = run_round(&idle) && run_round(&idle);
     uint64_t ticks_cost = idle.instructions - min_of(idle.instructions, price_of(prices, &idle));
     all.turn = turn;
-    is_good = is_good && run_round(&taken);
+    for (unsigned round = 0; round < WARM_UP_ROUNDS && is_good; round++)
+        is_good = run_round(&taken);
     for (unsigned round = 0; round < ROUNDS && is_good; round++) {
         is_good = run_round(&taken);
         uint64_t beside = price_of(prices, &taken) + ticks_cost * taken.ticks / max_of(idle.ticks, 1UL);
