@@ -17,7 +17,7 @@ static bool load(uintptr_t at, uint64_t *word)
 
     if (arch_try_load(address, word))
         return true;
-    if (at < ARCH_VMALLOC_BASE || at >= ARCH_VMALLOC_END)
+    if (!arch_is_area_address(at))
         return false;
     // Everything, since it may be a table that was not there (privileged specification 20211203, section 4.2.1).
     arch_tlb_flush(&(struct tlb_request){ .asid = TLB_EVERY_ASID, .harts = 1UL << arch_hart_index() });

@@ -154,8 +154,8 @@ static void print_metadata(uint64_t allocator_instructions)
                   size_text(memmap_bytes).text, sizeof(struct page), hundredths_percent / 100, hundredths_percent % 100,
                   size_text(ledger.pages[PAGE_TABLE] * PAGE_SIZE).text,
                   size_text(ledger.pages[PAGE_STACK] * PAGE_SIZE).text);
-    console_print("  virtual    direct map %lx  memmap %lx  vmalloc %lx  image %lx\n", ARCH_DIRECT_BASE,
-                  ARCH_MEMMAP_BASE, ARCH_VMALLOC_BASE, ARCH_IMAGE_BASE);
+    console_print("  virtual    direct map %lx  memmap %lx  vmalloc %lx  modules %lx\n", ARCH_DIRECT_BASE,
+                  ARCH_MEMMAP_BASE, ARCH_VMALLOC_BASE, ARCH_MODULE_BASE);
     console_print("  started    %lu instructions from entry to working allocators (exact under -icount)\n\n",
                   allocator_instructions);
 }

@@ -42,18 +42,19 @@ static bool make_note(struct vmalloc_area *area)
     return true;
 }
 
-static bool take_range(struct vmalloc_area *area, uint64_t bytes, uint64_t alignment, uint64_t guard_below)
+static bool take_range(struct vmalloc_area *area, struct vmem *arena, uint64_t bytes, uint64_t alignment,
+                       uint64_t guard_below)
 {
     uint64_t start, phase = -guard_below & (alignment - 1);
 
     area->range_size = align_up(guard_below + bytes, PAGE_SIZE);
-    if (vmem_alloc(&vmalloc_arena, area->range_size, alignment, phase, GFP_KERNEL, &start) != 0)
+    if (vmem_alloc(arena, area->range_size, alignment, phase, GFP_KERNEL, &start) != 0)
         return false;
     area->range_start = vaddr(start);
     area->start = vaddr(start + guard_below);
     if (make_note(area))
         return true;
-    vmem_free(&vmalloc_arena, start);
+    vmem_free(arena, start);
     return false;
 }
 
@@ -66,7 +67,7 @@ static void destruct(void *object)
     pte_write_relaxed(area->note, (pte_t){ 0 });
     if (area->class < CLASS_COUNT)
         __atomic_fetch_sub(&kept_bytes, area->range_size, __ATOMIC_RELAXED);
-    uint64_t freed = vmem_free(&vmalloc_arena, area->range_start.value);
+    uint64_t freed = vmem_free(vmalloc_arena_of(area->range_start.value), area->range_start.value);
     ASSERT(freed == area->range_size);
 }
 
@@ -78,7 +79,7 @@ static void construct(struct vmalloc_area *area, unsigned class)
     area->class = (uint8_t)class;
     area->made_table = false;
     area->freed_by = NULL;
-    if (!take_range(area, PAGE_SIZE << class, PAGE_SIZE << class, PAGE_SIZE))
+    if (!take_range(area, &vmalloc_arena, PAGE_SIZE << class, PAGE_SIZE << class, PAGE_SIZE))
         area->range_size = 0;
     __atomic_fetch_add(&kept_bytes, area->range_size, __ATOMIC_RELAXED);
 }
@@ -107,14 +108,14 @@ void area_cache_init(void)
     }
 }
 
-struct vmalloc_area *area_take_aligned(uint64_t bytes, uint64_t alignment, uint64_t guard_below)
+struct vmalloc_area *area_take_aligned(struct vmem *arena, uint64_t bytes, uint64_t alignment, uint64_t guard_below)
 {
     struct vmalloc_area *area = kmem_cache_alloc(any_size, GFP_KERNEL);
 
     if (area == NULL)
         return NULL;
     *area = (struct vmalloc_area){ .class = CLASS_COUNT };
-    if (take_range(area, bytes, alignment, guard_below)) {
+    if (take_range(area, arena, bytes, alignment, guard_below)) {
         area->first = NULL;
         return area;
     }

@@ -16,6 +16,8 @@
 // Of the memmap, and the groups of pages behind it.
 #define MEMMAP_WINDOW_BYTES (MAX_PFN * sizeof(struct page) + MAX_PFN / GROUP_PAGES * sizeof(struct page_group))
 
+_Static_assert(ARCH_MEMMAP_BASE + MEMMAP_WINDOW_BYTES <= ARCH_MODULE_BASE, "windows do not overlap");
+
 static bool table_from_memblock(struct pgtable *table, gfp_t gfp unused_arg, paddr_t *granule)
 {
     if (table->boot_left_bytes == 0) {

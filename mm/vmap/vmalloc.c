@@ -249,6 +249,25 @@ void *vzalloc(size_t size)
     return vmalloc_for("vzalloc", size, GFP_KERNEL | vmalloc_zone | __GFP_ZERO, __builtin_return_address(0));
 }
 
+void *module_alloc(size_t size)
+{
+    const void *caller = __builtin_return_address(0);
+
+    might_sleep();
+    if (size > ARCH_MODULE_END - ARCH_MODULE_BASE) {
+        vmalloc_report_misuse("module_alloc", NULL, "the size is above that of the space", caller);
+        return NULL;
+    }
+    if (!is_size_good("module_alloc", size, caller))
+        return NULL;
+    uint64_t pages = ((size - 1) >> PAGE_SHIFT) + 1;
+    struct vmalloc_area *area = vmalloc_area_take_any(&module_arena, pages);
+    if (area == NULL)
+        return NULL;
+    vmalloc_area_describe(area, VMALLOC_PAGES, pages << PAGE_SHIFT, caller);
+    return fill_any(area, GFP_KERNEL | __GFP_ZERO);
+}
+
 static void *allocate_array(const char *operation, size_t count, size_t size, gfp_t gfp, const void *caller)
 {
     size_t bytes;

@@ -12,7 +12,7 @@
 #include <mm/tlb.h>
 #include <mm/zone_layout.h>
 
-struct vmem vmalloc_arena;
+struct vmem vmalloc_arena, module_arena;
 
 gfp_t vmalloc_zone;                // (C)
 
@@ -30,7 +30,8 @@ void vmalloc_init(void)
     static struct page_holder holder = { .name = "vmalloc", .pages = vmalloc_pages };
 
     page_holder_register(&holder);
-    if (vmem_init(&vmalloc_arena, "vmalloc", ARCH_VMALLOC_BASE, ARCH_VMALLOC_END - ARCH_VMALLOC_BASE, PAGE_SIZE) != 0)
+    if (vmem_init(&vmalloc_arena, "vmalloc", ARCH_VMALLOC_BASE, ARCH_VMALLOC_END - ARCH_VMALLOC_BASE, PAGE_SIZE) != 0 ||
+        vmem_init(&module_arena, "modules", ARCH_MODULE_BASE, ARCH_MODULE_END - ARCH_MODULE_BASE, PAGE_SIZE) != 0)
         panic("vmalloc: no memory for the address space");
     vmalloc_zone = memblock_ram_end().value > highmem_start().value ? __GFP_HIGHMEM : 0;
     area_cache_init();
@@ -38,28 +39,28 @@ void vmalloc_init(void)
 }
 
 // Where addresses are short, what is free or waits gives up its own.
-static struct vmalloc_area *take_pressing(uint64_t bytes, uint64_t alignment, uint64_t guard_below)
+static struct vmalloc_area *take_pressing(struct vmem *arena, uint64_t bytes, uint64_t alignment, uint64_t guard_below)
 {
-    struct vmalloc_area *area = area_take_aligned(bytes, alignment, guard_below);
+    struct vmalloc_area *area = area_take_aligned(arena, bytes, alignment, guard_below);
 
     if (likely(area != NULL))
         return area;
     vmalloc_flush();
     area_cache_shrink();
-    return area_take_aligned(bytes, alignment, guard_below);
+    return area_take_aligned(arena, bytes, alignment, guard_below);
 }
 
-struct vmalloc_area *vmalloc_area_take_any(uint64_t pages)
+struct vmalloc_area *vmalloc_area_take_any(struct vmem *arena, uint64_t pages)
 {
     uint64_t bytes = pages << PAGE_SHIFT;
 
-    return take_pressing(bytes, vmalloc_alignment(bytes), PAGE_SIZE);
+    return take_pressing(arena, bytes, vmalloc_alignment(bytes), PAGE_SIZE);
 }
 
 struct vmalloc_area *vmalloc_area_create(uint64_t size, uint64_t alignment, uint64_t guard_below,
                                          enum vmalloc_kind kind, const void *caller)
 {
-    struct vmalloc_area *area = take_pressing(size, alignment, max_of(guard_below, PAGE_SIZE));
+    struct vmalloc_area *area = take_pressing(&vmalloc_arena, size, alignment, max_of(guard_below, PAGE_SIZE));
 
     if (area != NULL)
         vmalloc_area_describe(area, kind, size, caller);
@@ -203,15 +204,22 @@ static void visit_notes(const pte_t *entry, uint64_t count,
     }
 }
 
+static void visit_space(uint64_t base, uint64_t end, void (*visit)(const struct vmalloc_area *area, void *context),
+                        void *context)
+{
+    for (uint64_t va = base; va < end;) {
+        unsigned level = pgtable_walk(&kernel_pgtable, vaddr(va)).level;
+        if (level == 0)
+            visit_notes(pgtable_granule_entry(&kernel_pgtable, vaddr(va)), PT_ENTRIES, visit, context);
+        va = align_down(va, pt_level_size(max_of(level, 1U))) + pt_level_size(max_of(level, 1U));
+    }
+}
+
 void vmalloc_for_each(void (*visit)(const struct vmalloc_area *area, void *context), void *context)
 {
     vmap_gate_close();
-    for (vaddr_t va = vaddr(ARCH_VMALLOC_BASE); va.value < ARCH_VMALLOC_END;) {
-        unsigned level = pgtable_walk(&kernel_pgtable, va).level;
-        if (level == 0)
-            visit_notes(pgtable_granule_entry(&kernel_pgtable, va), PT_ENTRIES, visit, context);
-        va = vaddr_add(va, pt_level_size(max_of(level, 1U)));
-    }
+    visit_space(ARCH_VMALLOC_BASE, ARCH_VMALLOC_END, visit, context);
+    visit_space(ARCH_MODULE_BASE, ARCH_MODULE_END, visit, context);
     vmap_gate_open();
 }
 
@@ -247,7 +255,7 @@ const char *vmalloc_kind_name(enum vmalloc_kind kind)
 
 bool is_vmalloc_addr(const void *address)
 {
-    return (uintptr_t)address - ARCH_VMALLOC_BASE < ARCH_VMALLOC_END - ARCH_VMALLOC_BASE;
+    return arch_is_area_address((uintptr_t)address);
 }
 
 struct vmalloc_stats vmalloc_stats(void)

@@ -81,7 +81,7 @@ static always_inline pte_t *show_granules(pte_t *entry, paddr_t first, unsigned 
 // An area of `bytes` (a multiple of the granule) at a multiple of `alignment` (a power of two, at least PAGE_SIZE) with
 // so much room below (a multiple of PAGE_SIZE, not 0): with addresses, remembered as not in use, all else 0. NULL
 // without memory or addresses.
-struct vmalloc_area *area_take_aligned(uint64_t bytes, uint64_t alignment, uint64_t guard_below);
+struct vmalloc_area *area_take_aligned(struct vmem *arena, uint64_t bytes, uint64_t alignment, uint64_t guard_below);
 void area_give_any(struct vmalloc_area *area);
 
 // The same for few pages out of the caches; what is not said to stay as long as the addresses is as the last user left
@@ -117,9 +117,9 @@ void area_cache_init(void);
 // Gives the addresses of areas that nobody uses back to the arena.
 void area_cache_shrink(void);
 
-// An area of whole pages and of that kind, asking for a flush where addresses are short; and one of `size` bytes,
-// aligned, with so much room below (0: as much as any area has). Given back by area_give.
-struct vmalloc_area *vmalloc_area_take_any(uint64_t pages);
+// An area of whole pages from that space, asking for a flush where addresses are short; and one of that kind and of
+// `size` bytes, aligned, with so much room below (0: as much as any area has). Given back by area_give.
+struct vmalloc_area *vmalloc_area_take_any(struct vmem *arena, uint64_t pages);
 struct vmalloc_area *vmalloc_area_create(uint64_t size, uint64_t alignment, uint64_t guard_below,
                                          enum vmalloc_kind kind, const void *caller);
 
@@ -135,7 +135,7 @@ static always_inline struct vmalloc_area *vmalloc_area_take(uint64_t pages, enum
 {
     struct vmalloc_area *area = likely(pages <= AREA_CLASS_PAGES) ? area_take_cached(pages) : NULL;
 
-    if (unlikely(area == NULL) && (area = vmalloc_area_take_any(pages)) == NULL)
+    if (unlikely(area == NULL) && (area = vmalloc_area_take_any(&vmalloc_arena, pages)) == NULL)
         return NULL;
     vmalloc_area_describe(area, kind, pages << PAGE_SHIFT, caller);
     return area;

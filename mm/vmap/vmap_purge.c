@@ -186,6 +186,13 @@ static bool is_worth_a_look(const struct taken *taken)
     return taken->granules >= 2 * PT_ENTRIES || (taken->named_count != 0 && vmap_flushes_done % FLUSHES_PER_LOOK == 0);
 }
 
+static unsigned detach_empty(struct pgtable_detached *tables)
+{
+    return pgtable_detach_empty(&kernel_pgtable, vaddr(ARCH_VMALLOC_BASE), ARCH_VMALLOC_END - ARCH_VMALLOC_BASE,
+                                tables) +
+           pgtable_detach_empty(&kernel_pgtable, vaddr(ARCH_MODULE_BASE), ARCH_MODULE_END - ARCH_MODULE_BASE, tables);
+}
+
 // If meanwhile somebody else came here with his own round, one of the two goes.
 static void use_again(struct taken *taken)
 {
@@ -210,8 +217,7 @@ static uint64_t purge(bool leaves)
     if (taken.named_count != 0)
         set_limit();
     if (!leaves || is_worth_a_look(&taken))
-        detached = pgtable_detach_empty(&kernel_pgtable, vaddr(ARCH_VMALLOC_BASE), ARCH_VMALLOC_END - ARCH_VMALLOC_BASE,
-                                        &tables);
+        detached = detach_empty(&tables);
     __atomic_fetch_add(&leaving_pages, taken.pages, __ATOMIC_RELAXED);
     if (detached > 0)
         forget_tables();

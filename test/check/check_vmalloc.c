@@ -144,17 +144,20 @@ unsigned check_vmalloc(void)
 
     // What waits has addresses, too.
     vmalloc_flush();
-    if (!vmem_is_consistent(&vmalloc_arena, &why))
+    if (!vmem_is_consistent(&vmalloc_arena, &why) || !vmem_is_consistent(&module_arena, &why))
         defect(&check, ARCH_VMALLOC_BASE, why);
     if (!kmap_is_consistent(&why))
         defect(&check, ARCH_VMALLOC_BASE, why);
     vmalloc_for_each(check_area, &check);
     if (check.areas != stats.area_count || check.owned_pages != stats.pages)
         defect(&check, ARCH_VMALLOC_BASE, "areas or pages differ from the counters");
-    if (vmalloc_arena.size - vmalloc_arena.free_bytes != check.range_bytes + vmalloc_kept_bytes())
+    if (vmalloc_arena.size - vmalloc_arena.free_bytes + module_arena.size - module_arena.free_bytes !=
+        check.range_bytes + vmalloc_kept_bytes())
         defect(&check, ARCH_VMALLOC_BASE, "the addresses taken are not those of the areas");
     pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_VMALLOC_BASE), ARCH_VMALLOC_END - ARCH_VMALLOC_BASE,
                           count_bytes, &mapped_bytes);
+    pgtable_for_each_leaf(&kernel_pgtable, vaddr(ARCH_MODULE_BASE), ARCH_MODULE_END - ARCH_MODULE_BASE, count_bytes,
+                          &mapped_bytes);
     if (mapped_bytes != check.mapped_bytes)
         defect(&check, ARCH_VMALLOC_BASE, "something is mapped that belongs to no area");
     return check.check.defects;

@@ -1,9 +1,13 @@
 // The bits of an Sv39 page-table entry in letters, and which of them this machine knows.
 // SPDX-License-Identifier: BSD-2-Clause
+#include <arch/layout.h>
 #include <arch/mmu.h>
 #include <base/format.h>
 
 bool riscv_has_svnapot;
+
+// auipc adds 20 signed bits, shifted by 12 (unprivileged specification 20191213, section 2.4).
+_Static_assert(-ARCH_MODULE_BASE < 1UL << 31, "a call reaches the image's end from the modules' first byte");
 
 // Privileged specification 20211203, section 4.3.1, from bit 0 on.
 static const char letters[] = "VRWXUGAD";

@@ -75,8 +75,13 @@ static inline bool vmalloc_owns_pages(const struct vmalloc_area *area)
 #define VMALLOC_CLASS_NONE 5
 uint64_t vmalloc_kept_bytes(void);
 
-// The space that areas are cut from.
-extern struct vmem vmalloc_arena;
+// The spaces that areas are cut from. Modules have their own, near the image.
+extern struct vmem vmalloc_arena, module_arena;
+
+static inline struct vmem *vmalloc_arena_of(uintptr_t address)
+{
+    return address - ARCH_MODULE_BASE < ARCH_MODULE_END - ARCH_MODULE_BASE ? &module_arena : &vmalloc_arena;
+}
 
 // kernel_pgtable is active and takes granules.
 void vmalloc_init(void);
@@ -90,8 +95,11 @@ must_check void *vzalloc(size_t size);
 must_check void *vmalloc_array(size_t count, size_t size);
 must_check void *vcalloc(size_t count, size_t size);
 
-// Frees what vmalloc or vzalloc gave. NULL is ignored. An address where no such area starts is reported and
-// ignored.
+// As vzalloc, where text can be called from the image and can call it; <mm/set_memory.h> gives it its rights.
+must_check void *module_alloc(size_t size);
+
+// Frees what vmalloc, its kin or module_alloc gave. NULL is ignored. An address where no such area starts is reported
+// and ignored.
 void vfree(const void *address);
 
 // Makes every hart forget what was freed before, and gives pages and addresses of it back: from then on every granule

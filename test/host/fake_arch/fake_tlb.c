@@ -19,7 +19,7 @@
 #include <signal.h>
 #include <ucontext.h>
 
-#define GRANULES ((ARCH_VMALLOC_END - ARCH_DIRECT_BASE) >> MMU_PAGE_SHIFT)
+#define GRANULES ((ARCH_MODULE_END - ARCH_DIRECT_BASE) >> MMU_PAGE_SHIFT)
 
 // Few, so that numbers come round soon; and more granules than most cases flush, since those count them.
 #define FAKE_ASID_BITS 7
@@ -83,7 +83,7 @@ static uint64_t granule_of(uint64_t address)
 
 static bool is_vmalloc(uint64_t address)
 {
-    return address >= ARCH_VMALLOC_BASE && address < ARCH_VMALLOC_END;
+    return address >= ARCH_VMALLOC_BASE && address < ARCH_MODULE_END;
 }
 
 static void entries_init(struct entries *entries)
@@ -262,7 +262,7 @@ void fake_tlb_init(unsigned hart_count)
     for (unsigned hart = 0; hart < hart_count; hart++)
         entries_init(&tlb[hart]);
     entries_init(&shown);
-    linux_reserve(ARCH_VMALLOC_BASE, ARCH_VMALLOC_END - ARCH_VMALLOC_BASE, false);
+    linux_reserve(ARCH_VMALLOC_BASE, ARCH_MODULE_END - ARCH_VMALLOC_BASE, false);
     sigemptyset(&action.sa_mask);
     if (sigaction(SIGSEGV, &action, NULL) != 0 || sigaction(SIGBUS, &action, NULL) != 0)
         panic("no fault handler");
@@ -317,7 +317,7 @@ static void drop_range(const struct tlb_range *range, uint64_t harts, uint32_t a
     stats.granules_named += bytes >> MMU_PAGE_SHIFT;
     stats.last_start = range->start;
     stats.last_bytes = bytes;
-    uint64_t first = max_of(start, ARCH_DIRECT_BASE), end = min_of(start + bytes, ARCH_VMALLOC_END);
+    uint64_t first = max_of(start, ARCH_DIRECT_BASE), end = min_of(start + bytes, ARCH_MODULE_END);
     if (first < end && !ignore_flushes)
         drop(harts, granule_of(first), granule_of(end), asid);
 }
@@ -400,7 +400,7 @@ bool fake_tlb_holds(vaddr_t address)
 {
     bool holds = false;
 
-    if (address.value < ARCH_DIRECT_BASE || address.value >= ARCH_VMALLOC_END)
+    if (address.value < ARCH_DIRECT_BASE || address.value >= ARCH_MODULE_END)
         return false;
     lock_tlb();
     for (unsigned hart = 0; hart < MAX_HARTS; hart++)

@@ -11,6 +11,8 @@
 //                        | (unused)                 |
 //   0xffffffff_80000000  +--------------------------+
 //                        | memmap window            |  somewhere here, up to 1 GB: struct page of every page frame
+//   0xffffffff_fd000000  +--------------------------+
+//                        | modules                  |  32 MB, from where every call reaches the image
 //   0xffffffff_ff000000  +--------------------------+
 //                        | kernel image             |  16 MB less a page
 //   0xffffffff_ffffffff  +--------------------------+
@@ -32,6 +34,8 @@
 #define ARCH_PHYS_LIMIT   ADDRESS(0x0000002000000000)
 #define ARCH_VMALLOC_BASE ADDRESS(0xffffffe800000000)
 #define ARCH_VMALLOC_END  ADDRESS(0xfffffff800000000)
+#define ARCH_MODULE_BASE  ADDRESS(0xfffffffffd000000)
+#define ARCH_MODULE_END   ADDRESS(0xffffffffff000000)
 #define ARCH_IMAGE_BASE   ADDRESS(0xffffffffff000000)
 
 // A struct page has 32 bytes (<mm/page.h>).

@@ -14,6 +14,8 @@
 #define ARCH_MEMMAP_BASE   (FAKE_BASE + 0x2000000000UL)    // 1 GB at most
 #define ARCH_IMAGE_BASE    (FAKE_BASE + 0x2080000000UL)    // in the page tables only
 #define ARCH_VMALLOC_BASE  (FAKE_BASE + 0x2100000000UL)
-#define ARCH_VMALLOC_END   (FAKE_BASE + 0x3100000000UL)    // 64 GB
+#define ARCH_VMALLOC_END   (FAKE_BASE + 0x30f0000000UL)    // 64 GB less what modules have, and some
+#define ARCH_MODULE_BASE   (FAKE_BASE + 0x30fe000000UL)
+#define ARCH_MODULE_END    (FAKE_BASE + 0x3100000000UL)
 
 #define ARCH_ZONES_NAME "riscv64"
