@@ -683,8 +683,8 @@ static void churn_on_hart(unsigned index, void *argument)
     struct live_area live[6] = { 0 };
     unsigned wrong = 0;
 
-    for (unsigned step = 0; step < ktest_rounds(200, 100) + array_count(live); step++) {
-        bool is_over = step >= ktest_rounds(200, 100);
+    for (unsigned step = 0; step < ktest_rounds(2500, 2500) + array_count(live); step++) {
+        bool is_over = step >= ktest_rounds(2500, 2500);
         struct live_area *area =
             &live[is_over ? step % array_count(live) : random_below(&random, array_count(live))];
         if (area->start != NULL) {
