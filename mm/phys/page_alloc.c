@@ -400,44 +400,66 @@ static unsigned pop_some(unsigned home, unsigned most, struct page **pages)
 }
 
 // The same past the list, while there is plenty.
-static unsigned take_some(unsigned most, struct page **pages)
+static unsigned take_some(unsigned home, unsigned most, struct page **pages)
 {
-    struct zone *zone = &zones[zone_of_kernel];
+    struct zone *zone = home_zone(home);
     const struct page_request request = {
         .mobility = MOBILITY_UNMOVABLE,
         .keep_pages = plenty_of(zone),
-        .state = PAGE_STATE(PAGE_RAW, 0, 0),
+        .state = PAGE_STATE(PAGE_RAW, 0, home),
     };
     int taken = page_engine->take(zone, &request, most, pages);
 
     return taken > 0 ? (unsigned)taken : 0;
 }
 
-unsigned alloc_pages_bulk(gfp_t gfp, unsigned count, struct page **pages)
+// `home`: where pages come from while there is plenty, -1: each is asked for by itself.
+static always_inline unsigned take_bulk(const void *caller, gfp_t gfp, int home, unsigned count, struct page **pages)
 {
-    // Pages in lists are handed out as they are, to whom the compiler's checks would let have them.
-    bool is_plain = (gfp & ~GFP_PLAIN) == 0 && mm_fault_hook == NULL;
     gfp_t rest = (gfp & ~(__GFP_NOFAIL | __GFP_RETRY_MAYFAIL)) | __GFP_NORETRY | __GFP_NOWARN;
     unsigned done = 0;
 
-    might_sleep_if(gfp_may_sleep(gfp));
     while (done < count) {
         unsigned before = done;
-        if (is_plain)
-            done += pop_some(0, min_of(count - done, (unsigned)PAGE_BATCH_MAX), pages + done);
-        if (is_plain && done < count)
-            done += take_some(min_of(count - done, (unsigned)PAGE_BATCH_MAX), pages + done);
+        if (home >= 0)
+            done += pop_some((unsigned)home, min_of(count - done, (unsigned)PAGE_BATCH_MAX), pages + done);
+        if (home >= 0 && done < count)
+            done += take_some((unsigned)home, min_of(count - done, (unsigned)PAGE_BATCH_MAX), pages + done);
+        for (unsigned i = before; (gfp & __GFP_ZERO) && i < done; i++)
+            pages_clear(pages[i], 0);
         for (unsigned i = before; CONFIG_CHECKED && i < done; i++)
-            page_history_note(page_to_pfn(pages[i]), PAGE_ALLOCATED, 0, __builtin_return_address(0));
+            page_history_note(page_to_pfn(pages[i]), PAGE_ALLOCATED, 0, caller);
         if (done == count)
             break;
         // The first has all that is done for a single page, and so on failure its report.
-        pages[done] = alloc_any(__builtin_return_address(0), done == 0 ? gfp : rest, 0);
+        pages[done] = alloc_any(caller, done == 0 ? gfp : rest, 0);
         if (pages[done] == NULL)
             break;
         done++;
     }
     return done;
+}
+
+// Pages of HIGHMEM, pages of zeros that no idle hart has made, and what the checks have to see.
+static noinline unsigned take_other_bulk(const void *caller, gfp_t gfp, unsigned count, struct page **pages)
+{
+    bool has_highmem = zones[ZONE_HIGHMEM].present_pages != 0;
+    const struct zone *zone = &zones[(gfp & __GFP_HIGHMEM) && has_highmem ? (unsigned)ZONE_HIGHMEM : zone_of_kernel];
+    bool has_home = (gfp & ~(GFP_PLAIN | __GFP_HIGHMEM | __GFP_ZERO)) == 0 && mm_fault_hook == NULL &&
+                    ((gfp & __GFP_ZERO) == 0 || !page_zero_is_on());
+
+    return take_bulk(caller, gfp, has_home ? (int)page_home(zone, MOBILITY_UNMOVABLE) : -1, count, pages);
+}
+
+unsigned alloc_pages_bulk(gfp_t gfp, unsigned count, struct page **pages)
+{
+    const void *caller = __builtin_return_address(0);
+
+    might_sleep_if(gfp_may_sleep(gfp));
+    // Pages in lists are handed out as they are, to whom the compiler's checks would let have them.
+    if (likely((gfp & ~GFP_PLAIN) == 0 && mm_fault_hook == NULL))
+        return take_bulk(caller, gfp & GFP_PLAIN, 0, count, pages);
+    return take_other_bulk(caller, gfp, count, pages);
 }
 
 void *alloc_pages_exact(size_t bytes, gfp_t gfp)

@@ -168,3 +168,29 @@ KTEST(highmem, is_free_but_for_what_is_reserved)
         }
     EXPECT_EQ(high->managed_pages, high->present_pages - reserved);
 }
+
+// Pages that are asked for at once come from HIGHMEM while there is plenty, and are zero where that is asked for,
+// whatever they held before.
+KTEST(highmem, bulk_serves_it_and_zeros)
+{
+    enum { COUNT = 70 };
+    struct page *pages[COUNT];
+
+    for (unsigned round = 0; round < 2; round++) {
+        unsigned high = 0;
+        REQUIRE(alloc_pages_bulk(GFP_HIGHUSER | __GFP_ZERO, COUNT, pages) == COUNT);
+        uint64_t nonzero = 0;
+        for (unsigned i = 0; i < COUNT; i++) {
+            uint64_t *words = kmap_local_page(pages[i]);
+            for (unsigned k = 0; k < PAGE_SIZE / sizeof *words; k++)
+                nonzero += words[k] != 0;
+            memset(words, 0xee, PAGE_SIZE);
+            kunmap_local(words);
+            high += page_is_high(pages[i]);
+        }
+        EXPECT_EQ(nonzero, 0);
+        EXPECT_EQ(high, has_highmem() ? COUNT : 0);
+        for (unsigned i = 0; i < COUNT; i++)
+            __free_page(pages[i]);
+    }
+}

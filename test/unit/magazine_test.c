@@ -123,13 +123,13 @@ struct thing {
     uint64_t words[8];
 };
 
-static uint64_t constructed, destructed;
+static uint64_t constructed, destructed;     // (A) a trim on any hart destructs
 
 static void construct(void *object)
 {
     struct thing *thing = object;
 
-    constructed++;
+    __atomic_fetch_add(&constructed, 1, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < array_count(thing->words); i++)
         thing->words[i] = ~(uint64_t)i;
 }
@@ -144,7 +144,7 @@ static bool is_constructed(const struct thing *thing)
 
 static void destruct(void *object)
 {
-    destructed += is_constructed(object);
+    __atomic_fetch_add(&destructed, is_constructed(object), __ATOMIC_RELAXED);
 }
 
 // A constructed object is whole, all of it, each time it is handed out, though nobody constructs it again; second frees
