@@ -139,6 +139,8 @@ static always_inline bool retire_inside(struct vmap_front *front, struct vmalloc
         pte_clear(area->first, area->size / MMU_PAGE_SIZE);
     else
         clear_entries(area);
+    if (unlikely(area->class == VMALLOC_CLASS_NONE))
+        front->waiting_bytes += area->size;
     area->waiting = front->waiting;
     front->waiting = area;
     *waiting += area->page_count;

@@ -30,6 +30,7 @@ struct vmap_front {
     uint32_t is_inside;                    // (A)
     struct vmalloc_area *waiting;          // freed on this hart, unmapped, but perhaps remembered by TLBs; last first
     uint64_t waiting_owned, waiting_shown; // pages that they own, or that others of them showed
+    uint64_t waiting_bytes;                // of those whose addresses come and go with them, perhaps their tables, too
     struct vmalloc_area *forgotten;        // what waited here before the last flush, for this hart to give back
     uint64_t forgotten_owned;
     uint64_t forgotten_at;                 // once so many flushes are done

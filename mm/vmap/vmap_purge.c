@@ -47,6 +47,7 @@ struct taken {
     unsigned named_count, free_count;
     uint64_t pages;                // owned by what is to be freed
     uint64_t granules;             // of what is named
+    uint64_t bytes;                // of what is named and has addresses of its own
 };
 
 static void take_list(struct taken *taken, struct vmalloc_area **list)
@@ -83,7 +84,7 @@ static void take_all(struct taken *taken, bool leaves)
     taken->named_count = taken->free_count = 0;
     taken->ram = NULL;
     taken->has_ram = false;
-    taken->pages = taken->granules = 0;
+    taken->pages = taken->granules = taken->bytes = 0;
     for (unsigned index = 0; index < arch_hart_count(); index++) {
         struct vmap_front *front = per_hart_of(vmap_front, index);
         take(taken, &front->forgotten, &front->forgotten_owned);
@@ -93,6 +94,8 @@ static void take_all(struct taken *taken, bool leaves)
             continue;
         taken->named[taken->named_count++] = front->waiting;
         taken->granules += (front->waiting_owned + front->waiting_shown) * GRANULES_PER_PAGE;
+        taken->bytes += front->waiting_bytes;
+        front->waiting_bytes = 0;
         if (leaves && index != arch_hart_index()) {
             front->forgotten = front->waiting;
             front->forgotten_owned = front->waiting_owned;
@@ -183,7 +186,7 @@ void vmap_give_forgotten(struct vmalloc_area *areas, uint64_t pages)
 // or when so much goes that it has tables of its own.
 static bool is_worth_a_look(const struct taken *taken)
 {
-    return taken->granules >= 2 * PT_ENTRIES || (taken->named_count != 0 && vmap_flushes_done % FLUSHES_PER_LOOK == 0);
+    return taken->bytes >= 2 * pt_level_size(1) || (taken->named_count != 0 && vmap_flushes_done % FLUSHES_PER_LOOK == 0);
 }
 
 static unsigned detach_empty(struct pgtable_detached *tables)
