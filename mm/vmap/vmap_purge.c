@@ -186,7 +186,9 @@ void vmap_give_forgotten(struct vmalloc_area *areas, uint64_t pages)
 // or when so much goes that it has tables of its own.
 static bool is_worth_a_look(const struct taken *taken)
 {
-    return taken->bytes >= 2 * pt_level_size(1) || (taken->named_count != 0 && vmap_flushes_done % FLUSHES_PER_LOOK == 0);
+    bool is_turn = taken->named_count != 0 && vmap_flushes_done % FLUSHES_PER_LOOK == 0;
+
+    return is_turn || taken->bytes >= 2 * pt_level_size(1);
 }
 
 static unsigned detach_empty(struct pgtable_detached *tables)
