@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/vmalloc.h>
 
-#include "access.h"
+#include "area_marks.h"
 #include "memory_left.h"
 
 #include <arch/smp.h>
@@ -12,31 +12,6 @@
 
 // More than a hart empties between two flushes, at any page size.
 #define MANY 80
-
-// How many of the granules in [start, start + bytes) fault.
-static uint64_t faulting_granules(const volatile char *start, uint64_t bytes, bool write)
-{
-    uint64_t count = 0;
-
-    for (uint64_t offset = 0; offset < bytes; offset += MMU_PAGE_SIZE)
-        count += access_faults(start + offset, write);
-    return count;
-}
-
-// A word in every granule that says where it is.
-static void mark(char *area, uint64_t bytes, uint64_t tag)
-{
-    for (uint64_t offset = 0; offset < bytes; offset += MMU_PAGE_SIZE)
-        *(uint64_t *)(void *)(area + offset) = tag ^ offset;
-}
-
-static bool is_marked(const char *area, uint64_t bytes, uint64_t tag)
-{
-    for (uint64_t offset = 0; offset < bytes; offset += MMU_PAGE_SIZE)
-        if (*(const uint64_t *)(const void *)(area + offset) != (tag ^ offset))
-            return false;
-    return true;
-}
 
 // vm_map_ram shows the caller's pages, at as many addresses as it is asked; after vm_unmap_ram and a flush nobody
 // reaches them. A wrong count, a second call and a stranger are reported and change nothing.

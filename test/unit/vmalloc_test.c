@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 #include <mm/vmalloc.h>
 
-#include "access.h"
+#include "area_marks.h"
 #include "fault_plan.h"
 #include "memory_left.h"
 
@@ -17,31 +17,6 @@
 #include <mm/shrinker.h>
 #include <mm/tlb.h>
 #include <mm/zone.h>
-
-// How many of the granules in [start, start + bytes) fault.
-static uint64_t faulting_granules(const volatile char *start, uint64_t bytes, bool write)
-{
-    uint64_t count = 0;
-
-    for (uint64_t offset = 0; offset < bytes; offset += MMU_PAGE_SIZE)
-        count += access_faults(start + offset, write);
-    return count;
-}
-
-// A word in every granule that says where it is.
-static void mark(char *area, uint64_t bytes, uint64_t tag)
-{
-    for (uint64_t offset = 0; offset < bytes; offset += MMU_PAGE_SIZE)
-        *(uint64_t *)(void *)(area + offset) = tag ^ offset;
-}
-
-static bool is_marked(const char *area, uint64_t bytes, uint64_t tag)
-{
-    for (uint64_t offset = 0; offset < bytes; offset += MMU_PAGE_SIZE)
-        if (*(const uint64_t *)(const void *)(area + offset) != (tag ^ offset))
-            return false;
-    return true;
-}
 
 // What is written by the area's address is found in its pages by theirs, page by page, at areas of many
 // sizes.
