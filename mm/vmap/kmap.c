@@ -178,6 +178,14 @@ void kunmap_high(struct page *page)
         waitq_wake_all(&pool.freed);
 }
 
+void kmap_flush_unused(void)
+{
+    spin_lock(&pool.lock);
+    if (pool.lazy != 0)
+        empty_lazy_slots();
+    spin_unlock(&pool.lock);
+}
+
 // The slot of an address of the pool, or NO_SLOT.
 static unsigned slot_at(uint64_t address)
 {

@@ -4,6 +4,7 @@
 #include "vmalloc_area.h"
 
 #include <base/errno.h>
+#include <mm/kmap.h>
 #include <mm/set_memory.h>
 #include <mm/tlb.h>
 #include <mm/zone_layout.h>
@@ -89,6 +90,9 @@ static int change_rights(struct change *change, vaddr_t start, uint64_t bytes)
         for_each_leaf(change, start, bytes, split_alias);
     if (change->error != 0)
         return change->error;
+    // A slot that nobody uses may still show a page of HIGHMEM, for writing.
+    if (change->removed & PROT_WRITE)
+        kmap_flush_unused();
     for_each_leaf(change, start, bytes, change_leaf);
     if (change->added & PROT_EXEC)
         tlb_batch_add_fetches(&change->batch);

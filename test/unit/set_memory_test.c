@@ -4,6 +4,7 @@
 
 #include "access.h"
 #include "fault_plan.h"
+#include "highmem_support.h"
 
 #include <arch/smp.h>
 #include <base/errno.h>
@@ -174,6 +175,24 @@ KTEST(set_memory, fails_cleanly_at_every_step)
     vfree(area);
     while (other_count > 0)
         vfree(others[--other_count]);
+}
+
+// A page of HIGHMEM that was shown by kmap, and is no more, cannot be written there either.
+KTEST(set_memory, slots_of_kmap_go_too)
+{
+    SKIP_WITHOUT_HIGHMEM();
+    char *area = vmalloc(PAGE_SIZE);
+    REQUIRE(area);
+    struct page *page = vmalloc_to_page(area);
+    if (page_is_high(page)) {
+        char *slot = kmap(page);
+        *slot = 1;
+        kunmap(page);
+        EXPECT_EQ(set_memory_ro(area, 1), 0);
+        EXPECT(access_faults(slot, true));
+        EXPECT_EQ(check_kernel_map(), 0);
+    }
+    vfree(area);
 }
 
 struct sharing {

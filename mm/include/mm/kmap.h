@@ -47,6 +47,9 @@ void kmap_init(void);
 
 void *kmap_high(struct page *page);
 void kunmap_high(struct page *page);
+
+// Slots that nobody uses show nothing any more, on no hart. Process context.
+void kmap_flush_unused(void);
 void *kmap_local_high(struct page *page);
 void kunmap_local_high(const void *address);
 
