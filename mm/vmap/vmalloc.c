@@ -196,9 +196,9 @@ static always_inline bool fill_small(struct vmalloc_area *area, unsigned count, 
     return false;
 }
 
-static noinline bool is_size_good(const char *operation, size_t size, const void *caller)
+static noinline bool is_size_good(const char *operation, size_t size, const struct vmem *arena, const void *caller)
 {
-    if (size != 0 && size <= ARCH_VMALLOC_END - ARCH_VMALLOC_BASE && (size - 1) >> PAGE_SHIFT < zones_managed_pages())
+    if (size != 0 && size <= arena->size && (size - 1) >> PAGE_SHIFT < zones_managed_pages())
         return true;
     vmalloc_report_misuse(operation, NULL,
                           size == 0 ? "the size is 0" : "the size is above that of all memory or of the space", caller);
@@ -224,7 +224,7 @@ static always_inline void *allocate(const char *operation, size_t size, gfp_t gf
     uint64_t pages = ((size - 1) >> PAGE_SHIFT) + 1;
 
     might_sleep();
-    if (unlikely((size == 0 || pages > PLAIN_PAGES) && !is_size_good(operation, size, caller)))
+    if (unlikely((size == 0 || pages > PLAIN_PAGES) && !is_size_good(operation, size, &vmalloc_arena, caller)))
         return NULL;
     struct vmalloc_area *area = vmalloc_area_take(pages, VMALLOC_PAGES, caller);
     if (unlikely(area == NULL))
@@ -254,11 +254,7 @@ void *module_alloc(size_t size)
     const void *caller = __builtin_return_address(0);
 
     might_sleep();
-    if (size > ARCH_MODULE_END - ARCH_MODULE_BASE) {
-        vmalloc_report_misuse("module_alloc", NULL, "the size is above that of the space", caller);
-        return NULL;
-    }
-    if (!is_size_good("module_alloc", size, caller))
+    if (!is_size_good("module_alloc", size, &module_arena, caller))
         return NULL;
     uint64_t pages = ((size - 1) >> PAGE_SHIFT) + 1;
     struct vmalloc_area *area = vmalloc_area_take_any(&module_arena, pages);

@@ -68,11 +68,16 @@ static always_inline struct vmap_front *vmap_gate_enter(void)
     return front;
 }
 
-static always_inline void vmap_gate_leave(struct vmap_front *front)
+static always_inline void vmap_gate_pass_out(struct vmap_front *front)
 {
     lockdep_release_spinlock(&vmap_gate.lock);
     __atomic_thread_fence(__ATOMIC_RELEASE);
     store_relaxed(&front->is_inside, 0);
+}
+
+static always_inline void vmap_gate_leave(struct vmap_front *front)
+{
+    vmap_gate_pass_out(front);
     preempt_enable();
 }
 
@@ -80,9 +85,7 @@ static always_inline void vmap_gate_leave(struct vmap_front *front)
 void *vmap_gate_preempted(void *result);
 static always_inline void *vmap_gate_leave_with(struct vmap_front *front, void *result)
 {
-    lockdep_release_spinlock(&vmap_gate.lock);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
-    store_relaxed(&front->is_inside, 0);
+    vmap_gate_pass_out(front);
     return preempt_enable_is_due() ? vmap_gate_preempted(result) : result;
 }
 

@@ -87,9 +87,12 @@ UNANSWERED_FLUSH = LockUp("unanswered-flush", r"panic: hart 0 waits since \d+ ms
 
 def boot(kernel: Path, how: str, icount: bool, harts: int = HARTS, watchdog: int = 0) -> tuple[process.Ended, str]:
     """Boots with the command that crashes; returns how QEMU ended and the console."""
-    machine = qemu.Machine(kernel, harts=harts, icount=icount, seed=1,
-                           append=qemu.boot_arguments("shell", extra=f"watchdog={watchdog}" if watchdog else "",
-                                                      commands=f"crash {how}"))
+    append = qemu.boot_arguments("shell", extra=f"watchdog={watchdog}" if watchdog else "", commands=f"crash {how}")
+    return run_machine(qemu.Machine(kernel, harts=harts, icount=icount, seed=1, append=append))
+
+
+def run_machine(machine: qemu.Machine) -> tuple[process.Ended, str]:
+    """Returns how QEMU ended and the console."""
     lines: list[str] = []
     ended = process.run_lines(qemu.command(qemu.find().path, machine), LIMIT_S, lines.append)
     return ended, "\n".join(lines)
@@ -124,9 +127,7 @@ def check_boot_overflow(report: Report, kernel: Path) -> None:
     """Overflows the stack that start-up runs on, before there are threads."""
     machine = qemu.Machine(kernel, harts=HARTS, icount=True, seed=1,
                            append=qemu.boot_arguments("shell", extra="crash_boot=overflow"))
-    lines: list[str] = []
-    ended = process.run_lines(qemu.command(qemu.find().path, machine), LIMIT_S, lines.append)
-    console = "\n".join(lines)
+    ended, console = run_machine(machine)
     report.check(ended.exit == EXIT_PANIC, f"exit code {ended.exit}, expected {EXIT_PANIC}")
     report.check("panic: kernel stack overflow in thread starting" in console, "the stack is not named")
     report.check("crash_overflow_deeper + 0x" in console, "the backtrace does not name crash_overflow_deeper")
